@@ -3,37 +3,36 @@ import { Readable } from 'node:stream';
 
 /** A message with its metadata. */
 export interface Envelope<T = unknown> {
-  /** Unique, and the same at each attempt: 1 to 512 characters. */
+  /** The unique id, which is the same at each attempt: 1 to 512 characters. */
   id: string;
   /** What kind of message it is: at most 1 024 characters. */
   type: string;
-  /** When it was made: ISO 8601, UTC. */
+  /** When the message was made: ISO 8601, UTC. */
   ts: string;
-  /** The same for all messages that one thing has led to: 1 to 512 characters. */
+  /** The correlation id, which is the same for all messages with the same cause: 1 to 512 characters. */
   corrId: string;
   /** At most 512 characters. */
   tenantId?: string | undefined;
-  /** What the message says: anything that JSON can express. */
+  /** The content of the message: anything that JSON can express. */
   payload: T;
-  /** Earlier attempts, from 0. */
+  /** The number of earlier attempts, from 0. */
   attempts: number;
   /** Why the last attempt failed: at most 1 024 characters arrive. */
   lastError?: string | undefined;
-  /** The W3C trace context it belongs to. */
+  /** The W3C trace context of the message. */
   traceparent?: string | undefined;
 }
 /**
- * A new envelope. In a handler of a bus it inherits what is not given from the message in hand, the trace context too.
+ * A new envelope. In a handler of a bus it inherits the `corrId`, the `tenantId` and the trace context of the handler's message.
  *
  * @param type What kind of message it is: 1 to 1 024 characters.
- * @param corrId 1 to 512 characters. Default: the message's in
- * hand, else the id of the new envelope.
- * @param tenantId 1 to 512 characters. Default: the message's in hand, else none.
+ * @param corrId 1 to 512 characters. Default: that of the handler's message; outside of a handler the id of the new envelope.
+ * @param tenantId 1 to 512 characters. Default: that of the handler's message; outside of a handler none.
  * @throws RedisError of kind `config`.
  */
 export declare function createEnvelope<T>(type: string, payload: T, corrId?: string, tenantId?: string): Envelope<T>;
 /**
- * The envelope of the next attempt: the same id and corrId, `attempts` one higher, and why the last one failed, in at most 1 024
+ * The envelope of the next attempt: the same id and corrId, `attempts` one higher, and the message of `error` as `lastError`, in at most 1 024
  * characters.
  *
  * @throws RedisError of kind `config` if `envelope` is not an envelope.
@@ -42,7 +41,7 @@ export declare function retryEnvelope<T>(envelope: Envelope<T>, error: unknown):
 /** Is `value` an envelope? Envelopes of other programs count too. */
 export declare function isEnvelope(value: unknown): value is Envelope;
 
-/** What messages and jobs of one cause have in common. */
+/** The metadata that messages and jobs with the same cause share. */
 export interface Correlation {
   /** 1 to 512 characters. */
   readonly corrId: string;
@@ -52,13 +51,13 @@ export interface Correlation {
   readonly traceparent?: string | undefined;
 }
 /**
- * The correlation that messages and jobs get when they are published or added here. It comes from the message or job in hand, or from
- * {@link withCorrelation}.
+ * The correlation that messages and jobs get when they are published or added here. It is the correlation of the message or job whose handler or
+ * processor runs, or of {@link withCorrelation}; `undefined` outside of both.
  */
 export declare function correlation(): Correlation | undefined;
 /**
- * Runs `run`. Messages that `run` publishes, however late, get this correlation; jobs that it adds get its `corrId`. For the source of messages: an
- * HTTP request, a timer.
+ * Runs `run`. Messages that `run` publishes, directly or later in its asynchronous work, get this correlation; jobs that it adds get its `corrId`. Use
+ * it where a chain of messages starts: in an HTTP request, in a timer.
  *
  * @throws RedisError of kind `config`; what `run` throws.
  */
@@ -68,7 +67,7 @@ export declare function withCorrelation<T>(given: Correlation, run: () => T): T;
 export interface MessageBusOptions {
   /** A prefix of every topic of this bus, inside the manager's namespace; a colon follows each of the two. Default: none. */
   namespace?: string | undefined;
-  /** The manager whose connections subscribe and consume. Default: the one that publishes. */
+  /** The manager whose connections subscribe and consume. Default: the bus' `manager`. */
   subscriber?: IRedisConnection | undefined;
   /**
    * `true`: live topics are sharded channels (`SPUBLISH`), which in a cluster stay on the node of their slot instead of going to all nodes. Needs
@@ -78,7 +77,8 @@ export interface MessageBusOptions {
   /**
    * How long messages of durable topics are kept after every group has acknowledged them. All three bounds hold: the newest `maxLength` messages
    * (from 0 to 1 000 000 000 000, default 100 000), the newest `maxBytes` (of keys and messages, from 0 to 1 000 000 000 000 000, default 1 GiB), and
-   * `maxAgeMs` (from 0, default a day). Messages that a group has not acknowledged are never trimmed. The publisher's setting counts, roughly.
+   * `maxAgeMs` (milliseconds, from 0, default a day). Messages that a group has not acknowledged are never trimmed. The publisher's setting counts; a
+   * few more messages than the bounds allow may be kept.
    */
   retention?:
     | {
@@ -87,11 +87,11 @@ export interface MessageBusOptions {
         maxAgeMs?: number | undefined;
       }
     | undefined;
-  /** Live messages that may wait, per subscription, from 1. Default 100 000. */
+  /** The most live messages that may wait, per subscription, from 1. Default 100 000. */
   maxPending?: number | undefined;
-  /** Their bytes, from 1; one message may be larger. Default 64 MiB. */
+  /** The most bytes of the waiting messages, from 1; a single message may be larger. Default 64 MiB. */
   maxPendingBytes?: number | undefined;
-  /** Milliseconds that the end of a subscription waits for handlers that run. Default 5 000. */
+  /** How long the end of a subscription waits for running handlers, in milliseconds. Default 5 000. */
   closeTimeoutMs?: number | undefined;
 }
 /** Options of {@link MessageBus.publish}. */
@@ -107,16 +107,16 @@ export interface PublishOptions {
   id?: string | undefined;
   /** Durable: milliseconds for which the id counts once, from 1. Default, if `id` is given: 120 000. */
   dedupeMs?: number | undefined;
-  /** The W3C trace context of the message. Default: the context of the message in hand, or of the envelope. */
+  /** The W3C trace context of the message. Default: the trace context of the envelope, or of the message whose handler publishes. */
   traceparent?: string | undefined;
 }
 /** Options of {@link MessageBus.subscribe}. */
 export interface SubscribeOptions {
-  /** Messages of this subscription in hand at once, from 1. Default: `maxPending` for a live subscription, 1 for a durable one. */
+  /** How many handlers of this subscription may run at once, from 1. Default: `maxPending` for a live subscription, 1 for a durable subscription. */
   concurrency?: number | undefined;
-  /** Live: messages that may wait, from 1. Beyond this bound the oldest is dropped and counted, and `slow` is emitted. Default: the bus'. */
+  /** Live: the most messages that may wait, from 1. Beyond this bound the oldest is dropped and counted, and `slow` is emitted. Default: the bus'. */
   maxPending?: number | undefined;
-  /** Live: their bytes, from 1; one message may be larger. Default: the bus'. */
+  /** Live: the most bytes of the waiting messages, from 1; a single message may be larger. Default: the bus'. */
   maxPendingBytes?: number | undefined;
   /** Durable: the consumer group of the topic's stream. Delivery is at least once. */
   group?: string | undefined;
@@ -138,16 +138,16 @@ export interface SubscribeOptions {
    * not matter: Rust sends the signs. Default 30 000.
    */
   claimAfterMs?: number | undefined;
-  /** Durable: milliseconds that a handler may run; then its signal is aborted, and the attempt has failed. Default 600 000. */
+  /** Durable: how long a handler may run, in milliseconds. After that its signal is aborted, and the attempt has failed. Default 600 000. */
   timeoutMs?: number | undefined;
   /** Ends the subscription. Before the server has confirmed it, the call rejects with kind `cancelled`. */
   signal?: AbortSignal | undefined;
 }
 /** Options of {@link MessageBus.messages}. */
 export interface MessagesOptions {
-  /** Messages that may wait, from 1. Beyond this bound the oldest is dropped and counted, and `slow` is emitted. Default: the bus'. */
+  /** The most messages that may wait, from 1. Beyond this bound the oldest is dropped and counted, and `slow` is emitted. Default: the bus'. */
   maxPending?: number | undefined;
-  /** Their bytes, from 1; one message may be larger. Default: the bus'. */
+  /** The most bytes of the waiting messages, from 1; a single message may be larger. Default: the bus'. */
   maxPendingBytes?: number | undefined;
   /** Ends the iteration. */
   signal?: AbortSignal | undefined;
@@ -159,27 +159,27 @@ export interface RequestOptions {
   /** Ends the wait, with kind `cancelled`. */
   signal?: AbortSignal | undefined;
 }
-/** What a handler gets beside the message. */
+/** The second argument of a handler. */
 export interface MessageContext {
-  /** Where it was published. */
+  /** The topic of the message. */
   readonly topic: string;
-  /** The key it was published with. A key of another program that is not UTF-8 has replacement characters. */
+  /** The key of the message. If another program published a key that is not UTF-8, the key has replacement characters. */
   readonly key?: string | undefined;
-  /** The pattern it was subscribed by. */
+  /** The pattern of the subscription, if it was made by {@link MessageBus.psubscribe}. */
   readonly pattern?: string | undefined;
   /** Durable: the consumer group. */
   readonly group?: string | undefined;
-  /** Durable: its id in the stream. */
+  /** Durable: the message's id in the stream. */
   readonly streamId?: string | undefined;
-  /** Which attempt this is, from 1. */
+  /** The number of this attempt, from 1. */
   readonly attempt: number;
   /** Aborted when the subscription ends, or when a durable message belongs to another consumer. */
   readonly signal: AbortSignal;
 }
 /**
- * Ends a subscription. From the call on no handler of it starts. Resolves when its running handlers have ended, or `closeTimeoutMs` has passed. For
- * the last subscription of this bus to a topic the server must confirm too, unless the server is away or the bus or the manager is closed.
- * Idempotent.
+ * Ends a subscription. From the call on its handler is not called again. Resolves when the running handlers have ended, or `closeTimeoutMs` has
+ * passed. For the last subscription of this bus to a topic the server must confirm the end too, unless the server is away or the bus or the manager
+ * is closed. Idempotent.
  *
  * @throws RedisError of kind `timeout` if a connected server does not confirm within `commandTimeoutMs`; no handler gets a message even then.
  */
@@ -195,7 +195,7 @@ export interface Endpoint {
   serverAddress: string;
   /** The port; `undefined` for a Unix socket. */
   serverPort: number | undefined;
-  /** The name of the client, and a number that tells the managers of a process apart. */
+  /** The name of the client, and a number that is different for each manager of a process. */
   clientId: string;
 }
 /** The context of a `redis-backplane:command` trace. */
@@ -228,9 +228,9 @@ export type RedisErrorKind =
   | 'server'
   /** A value cannot become JSON, or stored bytes are not what was expected. */
   | 'serialization'
-  /** A lock, job or registration belongs to someone else now. */
+  /** A lock, job, registration or thread now belongs to another holder. */
   | 'lease-lost'
-  /** Somebody else was faster: what the caller has seen is not the latest any more. */
+  /** Another writer was faster: the data that the caller has read are no longer the latest. */
   | 'conflict'
   /** The caller's `AbortSignal` was aborted. */
   | 'cancelled';
@@ -239,7 +239,7 @@ export type RedisErrorKind =
  * server refused the call.
  */
 export type RedisErrorDelivery = 'not-sent' | 'maybe-executed' | 'rejected';
-/** The fields of a {@link RedisError} beside its kind and message. */
+/** Further fields of a {@link RedisError}. */
 export interface RedisErrorFields {
   /** The first word of an error reply, such as `WRONGTYPE`. */
   serverCode?: string | undefined;
@@ -247,12 +247,20 @@ export interface RedisErrorFields {
   retryable?: boolean | undefined;
   /** Default `not-sent`. */
   delivery?: RedisErrorDelivery | undefined;
-  /** What led to it. */
+  /** The error that caused this error. */
   cause?: unknown;
 }
 /**
  * Every failure of this package. `instanceof RedisError` holds across copies of the package and across VM contexts.
  * No message contains a password, the credentials of a URL or a payload.
+ *
+ * @example
+ * try {
+ *   await kv.set('k', 1);
+ * } catch (error) {
+ *   if (error instanceof RedisError && error.delivery === 'not-sent') await kv.set('k', 1);
+ *   else throw error;
+ * }
  */
 export declare class RedisError extends Error {
   /** What kind of failure it is. */
@@ -263,7 +271,7 @@ export declare class RedisError extends Error {
   readonly serverCode?: string | undefined;
   /** May a retry of the same call succeed? `delivery` says whether a retry is safe. */
   readonly retryable: boolean;
-  /** Did the server possibly act on it? */
+  /** Did the server possibly act on the call? */
   readonly delivery: RedisErrorDelivery;
   constructor(kind: RedisErrorKind, message: string, fields?: RedisErrorFields);
   /** True for an error of any copy of this package, in any VM context. */
@@ -278,11 +286,11 @@ export interface BusEvents {
    */
   error: {
     topic: string;
-    /** The message it had. */
+    /** The id of the handler's message. */
     envelopeId?: string;
     corrId?: string;
     pattern?: string;
-    /** Of a durable subscription. */
+    /** The consumer group of a durable subscription. */
     group?: string;
     error: unknown;
   };
@@ -292,9 +300,9 @@ export interface BusEvents {
     pattern?: string;
     group?: string;
     streamId?: string;
-    /** Its id among the dead letters of the group. */
+    /** The entry's id among the dead letters of the group. */
     letterId?: string;
-    /** How long it is. */
+    /** The length of the message. */
     bytes: number;
   };
   /**
@@ -304,11 +312,11 @@ export interface BusEvents {
   'dead-letter': {
     topic: string;
     group: string;
-    /** Its id among the dead letters of the group. */
+    /** The message's id among the dead letters of the group. */
     letterId: string;
-    /** Its id in the topic's stream. */
+    /** The message's id in the topic's stream. */
     streamId: string;
-    /** How often it was tried. */
+    /** How many attempts were made. */
     attempts: number;
     /** Why the last attempt failed. */
     lastError: string;
@@ -316,67 +324,70 @@ export interface BusEvents {
   /** A live subscription is confirmed again after an interruption: messages may have been missed. */
   gap: {
     topic: string;
-    pattern?: string /** For how long, in milliseconds. */;
+    pattern?: string /** How long the interruption lasted, in milliseconds. */;
     durationMs: number;
   };
-  /** Live messages were dropped: the oldest ones, because more arrived than were handled, or one that was longer than `maxReplyBytes`. */
+  /**
+   * Live messages were dropped: the oldest waiting messages, because more arrived than were handled, or a message that is longer than
+   * `maxReplyBytes`.
+   */
   slow: {
     topic: string;
-    pattern?: string /** How many since the last `slow` event. */;
+    pattern?: string /** The number of messages dropped since the last `slow` event. */;
     dropped: number;
   };
 }
 
 /** A message that has used up its attempts, or that is not JSON. */
 export interface DeadLetter<T = unknown> {
-  /** Its id among the dead letters. */
+  /** The id among the group's dead letters. */
   readonly id: string;
-  /** Its id in the topic's stream; empty where the entry is damaged. */
+  /** The id in the topic's stream; empty if the entry is damaged. */
   readonly streamId: string;
-  /** When it became a dead letter, in milliseconds of the server's time since 1970. */
+  /** When the message became a dead letter, in milliseconds of the server's time since 1970. */
   readonly failedAt: number;
-  /** How often it was tried. */
+  /** How many attempts were made. */
   readonly attempts: number;
   /** Why the last attempt failed; `not JSON` if there was no attempt. */
   readonly lastError: string;
   /** The ordering key with which the message was published. */
   readonly key?: string | undefined;
-  /** The message; `undefined` where it is not JSON. */
+  /** The message; `undefined` if the message is not JSON. */
   readonly envelope?: Envelope<T> | undefined;
   /** `true` for an entry that is not a dead letter: `redrive` skips it, `purge` deletes it. */
   readonly damaged?: true | undefined;
 }
 /** Options of {@link DeadLetters.list}. */
 export interface DeadLetterListOptions {
-  /** The list starts after this `id`. Default: with the oldest. */
+  /** The list starts after this `id`. Default: at the oldest dead letter. */
   after?: string | undefined;
-  /** The most to give, from 1 to 10 000. Default 100. */
+  /** The most dead letters to return, from 1 to 10 000. Default 100. */
   limit?: number | undefined;
 }
 /** Options of {@link DeadLetters.redrive}. */
 export interface RedriveOptions {
-  /** The most to put back, the oldest first, from 1. Default: all that exist now. */
+  /** The most dead letters to deliver again, oldest first, from 1. Default: all that exist at the time of the call. */
   limit?: number | undefined;
 }
 /** The dead letters of one consumer group of a topic. They stay until they are redriven or purged. */
 export interface DeadLetters {
-  /** How many there are. */
+  /** The number of dead letters. */
   count(): Promise<number>;
-  /** The oldest first, damaged entries included. */
+  /** The dead letters, oldest first, damaged entries included. */
   list<T = unknown>(options?: DeadLetterListOptions): Promise<DeadLetter<T>[]>;
   /**
-   * Gives dead letters to the group again, and to no other group, behind the topic's present messages. Each has all attempts again; `attempts` of the
-   * envelope goes on counting. An entry that is not a dead letter stays, and `malformed` is emitted with its `letterId`.
+   * Delivers dead letters to the group again, and to no other group, behind the topic's present messages. Each message has all its attempts again;
+   * `attempts` of the envelope goes on counting. An entry that is not a dead letter stays, and `malformed` is emitted with its `letterId`.
    *
-   * @param which Their ids, or how many; default all.
-   * @returns How many were put back.
+   * @param which The ids of the dead letters, or the number of dead letters; default all.
+   * @returns The number of dead letters that are delivered again.
    */
   redrive(which?: readonly string[] | RedriveOptions): Promise<number>;
   /**
    * Deletes dead letters.
    *
    * @param ids Default: all.
-   * @returns How many were deleted.
+   * @returns The number of deleted dead letters.
    */
   purge(ids?: readonly string[]): Promise<number>;
 }
@@ -385,21 +396,29 @@ export interface DeadLetters {
 export interface TopicGroup {
   /** The group's name. */
   readonly name: string;
-  /** How many messages of the topic it has not acknowledged. Where the server does not count unread messages, at most 1 000 of them are included. */
+  /**
+   * How many messages of the topic the group has not acknowledged. If the server does not count unread messages, at most 1 000 of the unread messages
+   * are included.
+   */
   readonly lag: number;
-  /** How many of those were read: consumers have them in hand, they wait for a retry, or they wait behind others of their key. */
+  /** How many of the unacknowledged messages were read: a handler works on them, or they wait for a retry, or behind other messages of their key. */
   readonly pending: number;
   /** How many consumers of this package are alive. */
   readonly consumers: number;
-  /** When a consumer was last active, in milliseconds of the server's time since 1970; the present time while a consumer is alive. */
+  /** When a consumer was last active, in milliseconds of the server's time since 1970; the current time while a consumer is alive. */
   readonly lastActiveAt?: number | undefined;
 }
 
 /**
  * Publish and subscribe on one manager. Topics are Redis channels, `<namespace>:<topic>`, so other programs can take part.
  *
- * Live messages reach the current subscribers; durable ones (`durable: true`) are also kept in a stream for consumer groups. A
- * handler that throws, rejects or never ends affects nobody else.
+ * Live messages reach the current subscribers; durable messages (`durable: true`) are also kept in a stream for consumer groups. A handler that
+ * throws, rejects or never ends affects no other handler.
+ *
+ * @example
+ * const bus = new MessageBus(manager);
+ * await bus.subscribe<Order>('orders', ({ payload }) => ship(payload));
+ * await bus.publish('orders', { id: 7 });
  */
 export declare class MessageBus {
   /**
@@ -419,17 +438,17 @@ export declare class MessageBus {
    *
    * @param topic 1 to 1 024 bytes of UTF-8 without control characters, with no `~` at its start or after a colon.
    * @param message An {@link Envelope}, or a value, which is wrapped in a new envelope with the topic as its type.
-   * @returns How many live subscriptions, in all processes, the server sent it to; in a cluster, those of one node. 0 if its `id` was published
-   * before.
+   * @returns The number of live subscriptions, in all processes, to which the server sent the message; in a cluster only the subscriptions at one
+   * node count. 0 if the message's `id` was published before.
    * @throws RedisError of kind `config` for a bad topic, option or payload; what a command rejects with.
    */
   publish<T>(topic: string, message: Envelope<T> | T, options?: PublishOptions): Promise<number>;
   /**
-   * Subscribes `handler` to a topic: to its live messages, or with `group` to its durable ones, as a consumer of that group. Resolves when the server
-   * has confirmed: messages that anyone publishes after that arrive.
+   * Subscribes `handler` to a topic: to its live messages, or with `group` to its durable messages, as a consumer of that group. Resolves when the
+   * server has confirmed the subscription. Every message that is published after that arrives.
    *
-   * Live handlers start in order of arrival. The next one starts before the previous one has ended, unless `concurrency` says otherwise. Handlers run
-   * in the AsyncLocalStorage contexts of this call.
+   * The handler is called for live messages in order of arrival. The next call starts before the previous call has ended, unless `concurrency` is
+   * given. Handlers run in the AsyncLocalStorage contexts of this call.
    *
    * @throws RedisError of kind `config`; `timeout` if the server does not confirm within `commandTimeoutMs`; `cancelled`; `closed`.
    */
@@ -494,7 +513,7 @@ export declare class MessageBus {
   [Symbol.asyncDispose](): Promise<void>;
 }
 /**
- * A bus that publishes on `pub` and subscribes on `sub`. One manager serves both: it has the connections each purpose needs.
+ * A bus that publishes on `pub` and subscribes on `sub`. A single manager suffices for both: it opens the connections that each purpose needs.
  *
  * @param sub Default: `pub`.
  */
@@ -504,13 +523,14 @@ export declare function makeRedisBus(
   options?: Omit<MessageBusOptions, 'subscriber'>,
 ): MessageBus;
 
-/** What a worker does, as it declares itself. Only an `idle` or `busy` worker can be claimed. */
+/** The status that a worker declares. Only an `idle` or `busy` worker can be claimed. */
 export type WorkerStatus = 'idle' | 'busy' | 'paused' | 'draining';
 /**
- * The health of a worker, by its heartbeats and the server's clock. `healthy`: heartbeats come in time and its event loop answers. `degraded`: it
- * lives, but see {@link WorkerInfo.degradedBecause}. `crashed`: no heartbeat for `crashedAfterMs` and one more interval, or its process ended without
- * unregistering; final for that epoch. `unknown`: never registered, or forgotten; or its time is up while no process may declare it crashed (after a
- * restart of Redis, in a storm, or in a process that was cut off itself).
+ * The health of a worker, by its heartbeats and the server's clock. `healthy`: heartbeats come in time and the worker's event loop answers.
+ * `degraded`: the worker is alive with a problem, see {@link WorkerInfo.degradedBecause}. `crashed`: no heartbeat for `crashedAfterMs` and one more
+ * interval, or the process ended without unregistering; final for that epoch. `unknown`: the worker was never registered, or is forgotten; or its
+ * heartbeat is overdue while no process may declare it crashed (after a restart of Redis, while a large share of the fleet is overdue, or in a
+ * process that was itself cut off).
  */
 export type WorkerHealth = 'healthy' | 'degraded' | 'crashed' | 'unknown';
 /** The description of a worker at its registration. Unknown names are refused. */
@@ -519,86 +539,86 @@ export interface WorkerRegistration {
   id?: string | undefined;
   /** 1 to 512 bytes. Default `worker`. */
   type?: string | undefined;
-  /** Its capabilities: at most 256, each 1 to 512 bytes of any characters. Default: none. */
+  /** The worker's capabilities: at most 256, each 1 to 512 bytes of any characters. Default: none. */
   capabilities?: string[] | undefined;
   /** An object that JSON can express in at most 64 KiB. Default `{}`. */
   metadata?: Record<string, unknown> | undefined;
   /** Slots that can be claimed at once: a whole number from 0 to 1 000 000. Default 1. */
   capacity?: number | undefined;
 }
-/** A worker at an instant. Times are milliseconds of the server's clock since 1970. */
+/** A worker's record at one moment. Times are milliseconds of the server's clock since 1970. */
 export interface WorkerInfo {
   /** The id of the worker, unique in the registry. */
   id: string;
-  /** What kind of worker it is, as it said at `register`. */
+  /** The type that was given to `register`. */
   type: string;
-  /** What it can do, as it said at `register`. */
+  /** The capabilities that were given to `register`. */
   capabilities: string[];
-  /** What else it said of itself, at `register` or since. */
+  /** The metadata of `register`, or of the last heartbeat that changed them. */
   metadata: Record<string, unknown>;
   /** Slots that can be claimed at once. */
   capacity: number;
-  /** What the worker declared last. */
+  /** The status that the worker declared last. */
   status: WorkerStatus;
-  /** What the registry observes; see {@link WorkerHealth}. */
+  /** The health that the registry observes; see {@link WorkerHealth}. */
   health: WorkerHealth;
   /**
-   * Only of a degraded worker. `late`: no heartbeat for `degradedAfterMs`. `event-loop-stalled`: its heartbeats come, but its event loop has not
-   * answered for `stalledAfterMs`. `reported`: the worker said so.
+   * Why the worker is degraded. `late`: no heartbeat for `degradedAfterMs`. `event-loop-stalled`: heartbeats come, but the event loop has not answered
+   * for `stalledAfterMs`. `reported`: the worker declared itself degraded. `undefined`: the worker is not degraded.
    */
   degradedBecause?: 'late' | 'event-loop-stalled' | 'reported' | undefined;
-  /** As the worker reported it: from 0, in millionths; 1 means full. */
+  /** The load that the worker reported: from 0, where 1 means full, rounded to millionths. */
   load: number;
-  /** Slots that are claimed now. */
+  /** The number of slots that are claimed. */
   claimed: number;
   /** The fencing token of this registration: every later registration in this registry has a larger one. */
   epoch: number;
-  /** When it was registered, in milliseconds of the server's time since 1970. */
+  /** When the worker was registered, in milliseconds of the server's time since 1970. */
   registeredAt: number;
-  /** When its last heartbeat came, in milliseconds of the server's time since 1970. */
+  /** When the last heartbeat came, in milliseconds of the server's time since 1970. */
   lastHeartbeatAt: number;
-  /** The name of its machine. */
+  /** The name of the worker's machine. */
   hostname: string;
-  /** The id of its process. */
+  /** The id of the worker's process. */
   pid: number;
-  /** Milliseconds that its event loop took to answer, at its last heartbeat. Absent when its process has been gone for long. */
+  /** How long the event loop took to answer, in milliseconds, at the last heartbeat. Absent when the process has been gone for long. */
   eventLoopLagMs?: number | undefined;
-  /** Milliseconds since its event loop last answered, at its last heartbeat. */
+  /** How long ago the event loop had last answered, in milliseconds, at the last heartbeat. */
   lastTickAgeMs?: number | undefined;
-  /** The resident memory of its process when its event loop last answered. */
+  /** The resident memory of the process, in bytes, when the event loop last answered. */
   memoryBytes?: number | undefined;
 }
 /** The changes that a heartbeat reports; fields that are left out stay as they were. */
 export interface HeartbeatUpdate {
-  /** What the worker declares from now on. */
+  /** The status that the worker declares from now on. */
   status?: WorkerStatus | undefined;
-  /** From 0 to 1 000 000 000; 1 means full. Kept in millionths. */
+  /** From 0 to 1 000 000 000, where 1 means full. Rounded to millionths. */
   load?: number | undefined;
-  /** Replaces all of it. */
+  /** New metadata, which replace the old metadata completely. */
   metadata?: Record<string, unknown> | undefined;
-  /** `true`: the worker is degraded (`reported`), until it says `false`. */
+  /** `true`: the worker is degraded (`reported`) until it reports `false`. */
   degraded?: boolean | undefined;
 }
-/** A filter of workers: those that match every field. */
+/** A filter of workers. A worker must match every field. */
 export interface WorkerFilter {
   /** The worker has this type. */
   type?: string | undefined;
-  /** The worker has every one of them. */
+  /** The worker has all these capabilities. */
   capabilities?: string[] | undefined;
   /** The worker declared this status. */
   status?: WorkerStatus | undefined;
   /** The registry observes this health. */
   health?: WorkerHealth | undefined;
-  /** The most to return, an arbitrary choice. Default: all. */
+  /** The most workers to return, an arbitrary choice. Default: all. */
   limit?: number | undefined;
 }
-/** How many workers there are. Workers of unknown health are in `total` only. */
+/** The numbers of workers by health. Workers of unknown health are in `total` only. */
 export interface WorkerCount {
-  /** All that are not forgotten, those of unknown health too. */
+  /** All workers that are not forgotten, including workers of unknown health. */
   total: number;
   /** Workers whose heartbeats come in time and whose event loops answer. */
   healthy: number;
-  /** Workers that live, but are late, stalled, or said that they are degraded. */
+  /** Workers that are alive, but late, stalled, or degraded by their own report. */
   degraded: number;
   /** Workers that crashed and are not forgotten yet. */
   crashed: number;
@@ -610,17 +630,17 @@ export interface WorkerCommand {
   /** Anything that JSON can express; with the name at most 64 KiB. */
   data?: unknown;
 }
-/** What happened to a worker. `status`: it declared another status. A repeated `degraded`: for another reason. */
+/** What happened to a worker. `status`: the worker declared another status. A repeated `degraded`: the reason has changed. */
 export type WorkerEventName = 'joined' | 'left' | 'status' | 'degraded' | 'recovered' | 'crashed';
 /** An event of the fleet. */
 export interface WorkerEvent {
   /** What happened. */
   event: WorkerEventName;
-  /** Its position in the stream of events. */
+  /** The position in the stream of events. */
   position: string;
-  /** When; milliseconds of the server's clock. */
+  /** When it happened, in milliseconds of the server's time since 1970. */
   at: number;
-  /** The worker as it was then. Metadata above 4 KiB are the present ones, or `{}` if that registration is over. */
+  /** The worker as it was then. Metadata above 4 KiB are replaced by the present metadata, or by `{}` if the registration is over. */
   worker: WorkerInfo;
 }
 /** A damaged record of a registry. */
@@ -642,16 +662,16 @@ export interface RegistryEvents {
   left: [worker: WorkerInfo];
   /** A worker declared another status. */
   status: [worker: WorkerInfo];
-  /** A worker lives, but see its `degradedBecause`; emitted again when the reason changes. */
+  /** A worker is alive with a problem, which `degradedBecause` names. Emitted again when the problem changes. */
   degraded: [worker: WorkerInfo];
   /** A degraded worker is healthy again. */
   recovered: [worker: WorkerInfo];
   /** A worker was declared crashed. */
   crashed: [worker: WorkerInfo];
   /**
-   * Somebody else ended the registration of a worker of this process: the worker was declared crashed or forgotten, or its id was registered
-   * elsewhere. `next` is the new registration, if the registry has registered the worker again; `null` if it has not, because somebody else has the
-   * id, heartbeats are not automatic, or the manager was disconnected.
+   * Another process ended the registration of a worker of this process: the worker was declared crashed or forgotten, or its id was registered
+   * elsewhere. `next` is the new registration, if the registry has registered the worker again. It is `null` if another process has the id, heartbeats
+   * are not automatic, or the manager was disconnected.
    */
   fenced: [worker: WorkerInfo, next: WorkerInfo | null];
   /** A worker of this process was sent a command. */
@@ -671,9 +691,9 @@ export interface RegistryEvents {
   error: [error: RedisError];
 }
 
-/** What a worker must have to be claimed. */
+/** The requirements on the worker. */
 export interface ClaimRequest {
-  /** The worker has every one of them. */
+  /** The worker has all these capabilities. Default: none are required. */
   capabilities?: string[] | undefined;
   /** The worker has this type. Default: any. */
   type?: string | undefined;
@@ -686,17 +706,16 @@ export interface WorkerClaim {
   readonly workerId: string;
   /** The worker when it was claimed. */
   readonly worker: WorkerInfo;
-  /** The fencing token: every later claim in this registry has a larger one. */
+  /** The fencing token: every later claim in this registry has a larger token. */
   readonly token: number;
   /**
    * Holds the slot for `leaseMs` from now. A claim is not renewed by itself.
    *
    * @param leaseMs Milliseconds from 10. Default: the `leaseMs` of the claim.
-   * @returns `false` if the claim had lapsed, or its
-   * worker crashed, left or was registered again.
+   * @returns `false` if the claim had lapsed, or its worker crashed, left or was registered again.
    */
   renew(leaseMs?: number): Promise<boolean>;
-  /** Gives the slot back; `false` if the claim was over already. */
+  /** Gives the slot back. `false`: the claim was already over. */
   release(): Promise<boolean>;
   /** The same as {@link release}. */
   [Symbol.asyncDispose](): Promise<void>;
@@ -709,7 +728,10 @@ export interface ElectOptions {
    * the lease every third of that time. Default 15 000.
    */
   leaseMs?: number | undefined;
-  /** Milliseconds to wait for the role, then kind `timeout`, even if the server does not answer. 0: one attempt, without this bound. Default: no bound. */
+  /**
+   * Milliseconds to wait for the role, then kind `timeout`, even if the server does not answer. 0: one attempt, without this bound. Default: no
+   * bound.
+   */
   waitMs?: number | undefined;
   /** Ends the wait, with kind `cancelled`. It does not touch a leadership that is held. */
   signal?: AbortSignal | undefined;
@@ -718,10 +740,10 @@ export interface ElectOptions {
 export interface Leadership {
   /** The role that was given to `elect`. */
   readonly role: string;
-  /** The fencing token: every later leader has a larger one. Send it along with writes, and refuse smaller ones. */
+  /** The fencing token: every later leader has a larger token. Send the token along with writes, and let the receiver refuse smaller tokens. */
   readonly token: number;
   /**
-   * Aborted when the leadership is lost: its lease ran out unconfirmed, somebody else leads, or the manager was disconnected. Its reason is a
+   * Aborted when the leadership is lost: its lease ran out unconfirmed, another process leads, or the manager was disconnected. Its reason is a
    * `RedisError` of kind `lease-lost`. {@link resign} does not abort it.
    */
   readonly signal: AbortSignal;
@@ -733,15 +755,19 @@ export interface Leadership {
 
 /** Options of a {@link WorkerRegistry}. Unknown names are refused. Times are whole milliseconds up to 2 147 483 647. */
 export interface WorkerRegistryOptions {
-  /** A prefix of every key of this registry, inside the manager's namespace. Registries with the same namespace are the same registry. Default: none. */
+  /**
+   * A prefix of every key of this registry, inside the manager's namespace. Registries with the same namespace are the same registry. Default: none.
+   */
   namespace?: string | undefined;
-  /** Time between two heartbeats of a worker, from 10. Default 5 000. */
+  /** The time between two heartbeats of a worker, from 10. Default 5 000. */
   heartbeatIntervalMs?: number | undefined;
-  /** Time without a heartbeat after which a worker is `degraded` (`late`). More than `heartbeatIntervalMs`. Default 2.5 times `heartbeatIntervalMs`. */
+  /**
+   * Time without a heartbeat after which a worker is `degraded` (`late`). More than `heartbeatIntervalMs`. Default 2.5 times `heartbeatIntervalMs`.
+   */
   degradedAfterMs?: number | undefined;
   /**
-   * Time without a heartbeat after which a worker's time is up. It is declared `crashed` one `heartbeatIntervalMs` later, so that a heartbeat on its
-   * way still counts. More than `degradedAfterMs`. Default 6 times `heartbeatIntervalMs`.
+   * Time without a heartbeat after which a worker is overdue. It is declared `crashed` one `heartbeatIntervalMs` later, so that a heartbeat on its way
+   * still counts. More than `degradedAfterMs`. Default 6 times `heartbeatIntervalMs`.
    */
   crashedAfterMs?: number | undefined;
   /** How long a crashed worker stays listed, from 0. Default 3 600 000, an hour. */
@@ -749,30 +775,36 @@ export interface WorkerRegistryOptions {
   /** An event loop that has not answered for this long is stalled, from 10. Default `heartbeatIntervalMs`. */
   stalledAfterMs?: number | undefined;
   /**
-   * `true`: a Rust thread sends heartbeats, and registers workers again when somebody else ended their registration. `false`: only `heartbeat()`
-   * sends one. Default true.
+   * `true`: a Rust thread sends heartbeats, and registers workers again after another process ended their registration. `false`: only calls of
+   * `heartbeat()` send heartbeats. Default true.
    */
   autoHeartbeat?: boolean | undefined;
   /**
-   * If more than this share of the fleet, and at least `stormMinimum` workers, fall due at once, that counts as a fault of the network or the server.
-   * Their health is `unknown` for one `crashedAfterMs` and an interval; then they are declared crashed a few at a time (the larger of `stormMinimum`
-   * and a hundredth of the fleet per interval). Above 0, up to 1 (never). Default 0.3.
+   * If more than this share of the fleet, and at least `stormMinimum` workers, become overdue together, a fault of the network or the server is
+   * assumed. The health of these workers is `unknown` for one `crashedAfterMs` and an interval. Then they are declared crashed a few at a time: per
+   * interval the larger of `stormMinimum` and a hundredth of the fleet. Above 0, up to 1 (never). Default 0.3.
    */
   stormShare?: number | undefined;
-  /** A whole number from 1. Default 5. */
+  /** The smallest number of overdue workers for `stormShare`: a whole number from 1. Default 5. */
   stormMinimum?: number | undefined;
 }
 /**
- * The workers of a fleet: registered with their capabilities, watched by their heartbeats, found, claimed, and reaped when they crash.
+ * The workers of a fleet, which is all processes with the same registry. Workers register with their capabilities and send heartbeats; other processes
+ * find them, claim them, and learn of their crashes.
  *
  * - Time is the server's; clocks of workers and observers may differ by hours.
  * - Automatic heartbeats run on a Rust thread. They go on while the event loop is blocked, and report it (`degraded`, `event-loop-stalled`) after
  *   `stalledAfterMs`. One call carries the heartbeats of all workers of a registry.
  * - A second registration of an id starts a new `epoch`. From then on the old holder's heartbeats are refused, and its registry emits `fenced`.
  * - A registered worker does not keep its process alive; a listener of a fleet event does, until it is removed or `cleanup()`.
- * - If a process or worker thread ends without `cleanup()`, its workers are declared crashed: at once if there was time to report it, else when their
- *   time is up.
+ * - If a process or worker thread ends without `cleanup()`, its workers are declared crashed: at once if there was time to report the end, else when
+ *   their heartbeats are overdue.
  * - Every method may reject with kind `connection`, `timeout`, `closed` or `overloaded`; a bad argument with `config`, naming it.
+ *
+ * @example
+ * const registry = new WorkerRegistry(manager);
+ * const worker = await registry.register({ type: 'mailer', capabilities: ['mail'] });
+ * registry.on('crashed', ({ id }) => console.log(`${id} crashed`));
  */
 export declare class WorkerRegistry {
   /**
@@ -782,23 +814,23 @@ export declare class WorkerRegistry {
    */
   constructor(manager: IRedisConnection, options?: WorkerRegistryOptions);
   /**
-   * Registers a worker under a new epoch. An earlier registration of the id ends. One call never registers a worker twice, also if the connection is
-   * lost and the server is asked again.
+   * Registers a worker under a new epoch. An earlier registration of the id ends. One call never registers a worker twice, even if the connection is
+   * lost and the call is sent again.
    *
-   * If it rejects, no worker of this call is left, or none that outlives its deadline. An earlier worker of this registry with the same id goes on,
-   * under a new epoch if the server had ended it (`fenced`).
+   * If the call rejects, the worker is not registered, or its registration ends as overdue. An earlier worker of this registry with the same id goes
+   * on, under a new epoch if the server had ended its registration (`fenced`).
    *
-   * @throws RedisError of kind `cancelled` if {@link unregister} of its id or {@link cleanup} was called before the worker was registered.
+   * @throws RedisError of kind `cancelled` if {@link unregister} of the id or {@link cleanup} was called before the worker was registered.
    */
   register(worker?: WorkerRegistration): Promise<WorkerInfo>;
   /**
-   * Sends a heartbeat of a worker of this registry, with its changes. Calls made together travel together.
+   * Sends a heartbeat of a worker of this registry, with its changes. Calls made at once go to the server together.
    *
-   * @returns `false` if its registration is over, or if this registry never registered it: see `fenced`.
+   * @returns `false` if the worker's registration is over (see the event `fenced`), or if this registry never registered the worker.
    */
   heartbeat(id: string, update?: HeartbeatUpdate): Promise<boolean>;
   /**
-   * Notes values for the next automatic heartbeat of a worker, and sends nothing. A worker that this registry did not register is ignored.
+   * Sets values for the next automatic heartbeat of a worker, and sends nothing itself. A worker that this registry did not register is ignored.
    */
   report(
     id: string,
@@ -818,7 +850,7 @@ export declare class WorkerRegistry {
   get(id: string): Promise<WorkerInfo | null>;
   /** A worker's health; `unknown` if the worker was never registered, or is forgotten. */
   health(id: string): Promise<WorkerHealth>;
-  /** Workers, in no particular order. Every worker that matches all the time is included; one that changes meanwhile may be. */
+  /** Workers, in no particular order. Every worker that matches all the time is included; a worker that changes meanwhile may be included or not. */
   list(filter?: WorkerFilter): Promise<WorkerInfo[]>;
   /** As {@link list}, with the position from which {@link readEvents} returns everything that happened since. */
   snapshot(filter?: WorkerFilter): Promise<{
@@ -829,10 +861,8 @@ export declare class WorkerRegistry {
    * The events after `position`; about the last 10 000 events are kept.
    *
    * @param position A position from {@link snapshot} or an earlier call. `0-0`: from the oldest event.
-   * @param options `limit`:
-   * the most to return, from 1 to 10 000. Default 1 000.
-   * @returns The events in order, the position after them, and `complete`:
-   * no event in between was trimmed.
+   * @param options `limit`: the most events to return, from 1 to 10 000. Default 1 000.
+   * @returns The events in order, the position after them, and `complete`: `true` if no event in between was trimmed.
    */
   readEvents(
     position: string,
@@ -844,27 +874,30 @@ export declare class WorkerRegistry {
     position: string;
     complete: boolean;
   }>;
-  /** How many workers there are, by health. The cost depends not on their number, but on how many are due while no process may declare them crashed. */
+  /**
+   * The numbers of workers, by health. The cost does not depend on the number of workers, but on how many are overdue while no process may declare
+   * them crashed.
+   */
   count(): Promise<WorkerCount>;
   /**
-   * Claims one slot of the least loaded healthy worker, `idle` or `busy`, that has every capability and a free slot. Load is claimed slots by
-   * capacity, plus the reported load; among equals the worker that was claimed longest ago.
+   * Claims one slot of the least loaded healthy worker, `idle` or `busy`, that has every capability and a free slot. The load is the claimed slots
+   * divided by the capacity, plus the reported load. Among workers with equal load, the worker that was claimed longest ago is chosen.
    *
    * @returns `null` if there is no such worker now.
    */
   claim(request?: ClaimRequest): Promise<WorkerClaim | null>;
   /**
-   * Ends a registration, and takes a crashed worker off the list. Its claims become void. An operator may end any worker that this registry never
-   * held. For an id that this registry holds or once held, only its own registration is ended, never a later one by somebody else. The newest 10 000
-   * ids are remembered.
+   * Ends a registration, or takes a crashed worker off the list. The worker's claims become void. Any worker that this registry never held can be
+   * ended. For an id that this registry holds or once held, only its own registration is ended, never a later registration by another process. The
+   * newest 10 000 ids are remembered.
    *
    * @returns `false` if the worker was not registered, had crashed already, or its registration by this registry is over.
    */
   unregister(id: string): Promise<boolean>;
   /**
-   * The crashes that no caller has got yet. Each goes to exactly one caller in the fleet, no matter which process noticed it and whether the worker
-   * is still listed. The newest 10 000 wait for a caller. If the call rejects, this registry's next call, within an hour, returns the crashes that
-   * may have been lost.
+   * Returns the crashes that no caller has received yet. Each crash goes to exactly one caller in the fleet, no matter which process noticed it and
+   * whether the worker is still listed. The newest 10 000 crashes are kept for a caller. If the call rejects, this registry's next call, within an
+   * hour, returns the crashes that may have been lost.
    */
   reap(): Promise<WorkerInfo[]>;
   /**
@@ -876,15 +909,15 @@ export declare class WorkerRegistry {
    */
   send(id: string, command: WorkerCommand | WorkerCommand['name']): Promise<boolean>;
   /**
-   * Waits until this process leads `role`: one candidate in this registry's namespace does. Rust renews the lease until the leader resigns, its
-   * process ends, or the connection is lost for longer than the lease. Waiting keeps the process alive; leading does not.
+   * Waits until this process leads `role`. At most one candidate in this registry's namespace leads a role. Rust renews the lease until the leader
+   * resigns, its process ends, or the connection is lost for longer than the lease. Waiting keeps the process alive; leading does not.
    *
    * @param role 1 to 1 024 bytes of any characters.
    */
   elect(role: string, options?: ElectOptions): Promise<Leadership>;
   /**
    * Adds a listener. Listeners of fleet events (`joined`, `left`, `status`, `degraded`, `recovered`, `crashed`) get the events of every worker of the
-   * fleet, in order, those of this process included. Once {@link ready} resolves, no event after this call is missed. Such a listener keeps the
+   * fleet, in order, including the workers of this process. Once {@link ready} resolves, no event after this call is missed. Such a listener keeps the
    * process alive. A listener that throws or rejects is reported as a process warning and affects no other.
    */
   on<E extends keyof RegistryEvents>(event: E, listener: (...args: RegistryEvents[E]) => unknown): this;
@@ -893,7 +926,7 @@ export declare class WorkerRegistry {
   /** Adds a listener for the next time only. */
   once<E extends keyof RegistryEvents>(event: E, listener: (...args: RegistryEvents[E]) => unknown): this;
   /**
-   * Resolves when the listeners of fleet events miss nothing from then on; at once without such listeners. Rejects if events cannot be read yet: the
+   * Resolves when the listeners of fleet events miss no further event; at once without such listeners. Rejects if events cannot be read yet: the
    * registry tries again by itself, and another call waits for the next attempt.
    */
   ready(): Promise<void>;
@@ -954,8 +987,11 @@ export interface SaveOptions extends ScopeOption {
 }
 /** What is told of a checkpoint. */
 export interface CheckpointInfo {
+  /** The name of the thread. */
   thread: string;
+  /** The scope in the thread; `''` unless another one was named. */
   scope: string;
+  /** The id, unique in its scope. */
   id: string;
   /** The id that it follows; `null` for the first. It may have been trimmed. */
   parent: string | null;
@@ -963,17 +999,23 @@ export interface CheckpointInfo {
   at: number;
   /** What its values added to the thread. */
   bytes: number;
+  /** The metadata that it was saved with. */
   meta: Record<string, unknown>;
+  /** Is it kept from being trimmed? */
   pinned: boolean;
 }
 /** An intermediate result of a step. */
 export interface PendingWrite {
+  /** The task that wrote it. */
   task: string;
+  /** The name that the task gave it. */
   name: string;
+  /** The value, as it came out of JSON. */
   value: unknown;
 }
 /** A checkpoint with all that it has. */
 export interface Checkpoint<S = unknown> extends CheckpointInfo {
+  /** The state, as it came out of JSON. */
   state: S;
   /** By task, and in the order in which each task gave them. */
   pending: PendingWrite[];
@@ -1014,9 +1056,18 @@ export interface AcquireOptions extends OwnerOptions {
   /** Ends the wait, with kind `cancelled`. It does not touch a thread that is owned. */
   signal?: AbortSignal | undefined;
 }
+/** Options of {@link CheckpointStore.watch}. */
+export interface WatchOptions {
+  /** Begins behind this checkpoint of the scope `''`, or with all there are if it is not there. Default: with the next. */
+  after?: string | undefined;
+  /** Ends it. A watch that has not begun yet rejects with kind `cancelled`. */
+  signal?: AbortSignal | undefined;
+}
 /** Who was interrupted. */
 export interface Interruption {
+  /** The id of its owner's worker in a registry, if the owner named one. */
   worker?: string | undefined;
+  /** The epoch of that worker. */
   epoch?: number | undefined;
   /** When its lease ended, in milliseconds of the server's time since 1970. */
   at: number;
@@ -1025,10 +1076,12 @@ export interface Interruption {
 }
 /** A thread whose owner is gone. */
 export interface InterruptedThread extends Interruption {
+  /** The name of the thread. */
   thread: string;
 }
 /** A thread that this process owns. */
 export interface CheckpointRun<S = unknown> {
+  /** The name of the thread. */
   readonly thread: string;
   /** The fencing token: every later owner has a larger one. Give it to whatever the work changes elsewhere. */
   readonly fence: number;
@@ -1086,9 +1139,15 @@ export interface ResumerEvents {
   error: [error: unknown, thread: string | undefined];
 }
 
-/** What takes a thread over. */
+/** The work on a thread that was taken over. */
 export type ResumeHandler<S> = (run: CheckpointRun<S>, context: ResumeContext) => Promise<void> | void;
-/** Takes over interrupted threads until it is closed. While it is open it keeps the process alive. */
+/**
+ * Takes over interrupted threads until it is closed. While it is open it keeps the process alive.
+ *
+ * @example
+ * const resumer = checkpoints.resume(async (run) => importFrom(run.checkpoint, run), { match: 'import:*' });
+ * resumer.on('failed', (thread) => console.log(`${thread} was interrupted too often`));
+ */
 export declare class Resumer {
   /** Takes no more threads, and resolves when the handlers in hand have ended. Do not await it in a handler. */
   close(): Promise<void>;
@@ -1099,6 +1158,9 @@ export declare class Resumer {
   /** The same as {@link close}. */
   [Symbol.asyncDispose](): Promise<void>;
 }
+
+/** What is given each new checkpoint of a thread. */
+export type WatchHandler = (info: CheckpointInfo) => void | Promise<void>;
 
 /**
  * States of long work (an import, a conversation, an agent's run), by *thread*: saved in order, never half, owned by at most one process at a time,
@@ -1111,6 +1173,14 @@ export declare class Resumer {
  *   before anything is sent.
  * - A bad argument rejects with kind `config`, naming it; and any call with `connection`, `timeout`, `closed` or `overloaded`, whose `delivery`
  *   says whether the server may have acted.
+ *
+ * @example
+ * const checkpoints = new CheckpointStore(manager);
+ * const run = await checkpoints.acquire<{ row: number }>('import:7');
+ * if (run) {
+ *   for (let row = run.checkpoint?.state.row ?? 0; row < 1_000; row += 100) await run.save({ row });
+ *   await run.finish();
+ * }
  */
 export declare class CheckpointStore {
   /**
@@ -1157,7 +1227,8 @@ export declare class CheckpointStore {
   /** The threads of this store that have a checkpoint, in no order. A thread that comes or goes meanwhile may be among them; one may come twice. */
   threads(options?: { prefix?: string | undefined }): AsyncGenerator<string, void, undefined>;
   /**
-   * Takes a thread, whether it has checkpoints or not. Its lease is renewed from Rust, so that a blocked event loop keeps it.
+   * Takes a thread, whether it has checkpoints or not. Its lease is renewed from Rust, so that a blocked event loop keeps it. End each run with
+   * `finish()`, `pause()` or `await using`: a run that is only dropped owns its thread until the process ends.
    *
    * @returns `null` if another one owns it, for longer than `waitMs`.
    * @throws RedisError of kind `cancelled` when the signal is aborted.
@@ -1175,23 +1246,14 @@ export declare class CheckpointStore {
   /**
    * Gives each new checkpoint of a thread, of any scope, to `handler`: in the order in which they were saved, one after another, and without a hole,
    * unless one is trimmed before it is read. Keeps the process alive. A handler that throws is reported as a process warning.
-   *
-   * @param options `after`: begins behind this checkpoint of the scope `''`, or with all there are if it is not there. `signal`: ends it.
    */
-  watch(
-    thread: string,
-    handler: (info: CheckpointInfo) => void | Promise<void>,
-    options?: {
-      after?: string | undefined;
-      signal?: AbortSignal | undefined;
-    },
-  ): Promise<Unsubscribe>;
+  watch(thread: string, handler: WatchHandler, options?: WatchOptions): Promise<Unsubscribe>;
 }
 
 /** Options of {@link KVStore.lock}. */
 export interface LockOptions {
   /**
-   * Milliseconds, from 100 to 2 147 483 647: how long others are kept out after this process is gone. While the process lives, the lease is renewed
+   * Milliseconds, from 100 to 2 147 483 647: how long the lock stays taken after this process is gone. While the process lives, the lease is renewed
    * every third of that time. Default 30 000.
    */
   leaseMs?: number | undefined;
@@ -1205,31 +1267,31 @@ export interface LockOptions {
 }
 /** A lock that is held. */
 export interface Lock {
-  /** The key it was taken by. */
+  /** The key that was given to `lock`. */
   readonly key: string;
   /**
-   * The fencing token: every later holder has a larger one, also after a lease ran out and after `FLUSHALL` (as long as the server's clock does not
-   * go back). Send it along with writes to other systems, and let them refuse a token smaller than the largest they have seen. Then a holder that was
-   * stopped for longer than its lease can do no harm.
+   * The fencing token: every later holder has a larger token, also after a lease ran out and after `FLUSHALL` (as long as the server's clock does not
+   * go back). Send the token along with writes to other systems, and let them refuse a token smaller than the largest they have seen. Then a holder
+   * that was stopped for longer than its lease can do no harm.
    */
   readonly token: number;
   /**
-   * Aborted when the lock is lost: its lease ran out unconfirmed, somebody else holds the lock, or the manager was disconnected. Its reason is a
+   * Aborted when the lock is lost: its lease ran out unconfirmed, another caller holds the lock, or the manager was disconnected. Its reason is a
    * `RedisError` of kind `lease-lost`. {@link release} does not abort it.
    */
   readonly signal: AbortSignal;
   /**
    * Renews the lease now; this and later renewals are for `leaseMs`.
    *
-   * @param leaseMs Milliseconds, from 100. Default: what the lock was taken with.
-   * @throws RedisError of kind `lease-lost` if the lock is no longer
-   * held; `connection`, `timeout`, … if the server could not be asked (the lock is held until its lease runs out).
+   * @param leaseMs Milliseconds, from 100. Default: the `leaseMs` of `lock`.
+   * @throws RedisError of kind `lease-lost` if the lock is no longer held; `connection`, `timeout`, … if the server could not be asked (the lock is
+   * held until its lease runs out).
    */
   extend(leaseMs?: number): Promise<void>;
   /**
    * Gives the lock back.
    *
-   * @returns `false` if it was not held any more.
+   * @returns `false` if the lock was no longer held.
    * @throws RedisError of kind `connection`, `timeout`, … if the server could not be asked; the lock is no longer renewed and runs out.
    */
   release(): Promise<boolean>;
@@ -1241,7 +1303,7 @@ export interface Lock {
 export interface UpdateOptions {
   /** Seconds until the new value expires; fractions allowed, above 0. Default: the present expiry is kept. */
   ttlSec?: number | undefined;
-  /** Attempts before it gives up because others keep changing the value: a whole number from 1. Default 10. */
+  /** The most attempts while other processes keep changing the value: a whole number from 1. After that kind `timeout`. Default 10. */
   maxAttempts?: number | undefined;
 }
 
@@ -1265,13 +1327,14 @@ export interface GetOrSetOptions {
   /** Further seconds, from 0, for which the old value is still returned while a new one is loaded in the background. Default 0. */
   staleSec?: number | undefined;
   /**
-   * Milliseconds, from 0, to wait for a value that another caller loads, in this process or another, or for a server that does not answer (but at
-   * least 250, at most `commandTimeoutMs` for each answer). Default 30 000, then kind `timeout`. 0: do not wait for another caller's load.
+   * How long to wait, in milliseconds from 0, for a value that another caller loads, in this process or another, or for a server that does not answer
+   * (but at least 250 ms, at most `commandTimeoutMs` for each answer). After that kind `timeout`. Default 30 000. 0: do not wait for another caller's
+   * load.
    */
   waitMs?: number | undefined;
   /**
-   * Milliseconds that `load` may take, from 1. After that its callers get kind `timeout`, its result is dropped, and others may load. Default:
-   * `waitMs`, the time that others wait for it, but at least 3 000.
+   * How long `load` may take, in milliseconds from 1. After that its callers get kind `timeout`, its result is dropped, and other callers may load.
+   * Default: `waitMs`, but at least 3 000.
    */
   loadTimeoutMs?: number | undefined;
 }
@@ -1290,6 +1353,11 @@ export interface GetOrSetOptions {
  * - `ttlSec` is in seconds, fractions allowed (exact to 1 ms, at least 1 ms), above 0 and up to 9 007 199 254 740.
  * - A bad argument rejects with kind `config`, naming it; a key that holds another type with kind `server`, `serverCode` `WRONGTYPE`;
  *   and any call with `connection`, `timeout`, `closed` or `overloaded`, whose `delivery` says whether the server may have acted.
+ *
+ * @example
+ * const kv = new KVStore(manager);
+ * await kv.set('user:7', { name: 'Ann' }, 3_600);
+ * const user = await kv.get<{ name: string }>('user:7');
  */
 export declare class KVStore {
   /**
@@ -1347,8 +1415,8 @@ export declare class KVStore {
   /**
    * Changes a value by a function. No concurrent update is lost: the written value is `change` of exactly the value that it replaces.
    *
-   * Concurrent updates of one key by one process are made together, in the order of the calls. With other processes they compete: each further
-   * attempt comes after a longer random delay (up to 100 ms).
+   * Concurrent updates of one key by one process are made together, in the order of the calls. If another process changes the value meanwhile, the
+   * update is tried again after a random delay, which grows with each attempt (up to 100 ms).
    *
    * @param change Gets the present value, or `null`; returns the next value, or `null` to delete the key. It may be called several times, so it must
    * have no side effects. It is synchronous: a promise is refused.
@@ -1370,18 +1438,19 @@ export declare class KVStore {
   /**
    * The keys of this store's namespace, without it, a batch at a time; `break` stops the scan.
    *
-   * As with Redis' own `SCAN`, a key that exists all the time is returned, a key that comes or goes meanwhile may be, and a key may come twice. That
-   * holds over failovers, restarts and moving slots too: their part of the walk starts again. This package's own keys (`~`) and keys that are not
-   * UTF-8 are left out.
+   * As with Redis' own `SCAN`, a key that exists all the time is returned, a key that is created or deleted meanwhile may be returned, and a key may
+   * be returned twice. That holds over failovers, restarts and moving slots too: the affected part of the scan starts again. This package's own keys
+   * (`~`) and keys that are not UTF-8 are left out.
    *
    * @throws RedisError of kind `server` with `CLUSTERDOWN` when no node serves a part of a cluster for `commandTimeoutMs`.
    */
   scan(options?: ScanOptions): AsyncGenerator<string, void, undefined>;
   /**
-   * Deletes every key of this store's namespace, of any type, and its locks (their holders lose them). The keys of other features in the manager's
-   * namespace (`~`) stay. Not atomic: a key that is set meanwhile may stay. No other key stays, even over a failover.
+   * Deletes every key of this store's namespace, of any type, and its locks, which their holders lose. The keys of other features in the manager's
+   * namespace (`~`) stay. The call is not atomic: a key that is set meanwhile may stay. All other keys are deleted, even if a failover comes in
+   * between.
    *
-   * @returns How many keys there were, locks not counted; an approximate number if a connection was lost on the way.
+   * @returns The number of deleted keys, without locks; an approximate number if a connection was lost meanwhile.
    * @throws RedisError of kind `config` when neither the manager nor the store has a namespace.
    */
   clear(): Promise<number>;
@@ -1434,7 +1503,7 @@ export declare class KVStore {
    */
   lock(key: string, options?: LockOptions): Promise<Lock>;
 }
-/** A {@link KVStore} on `base`. */
+/** Makes a {@link KVStore} on `base`. */
 export declare function makeRedisKV(base: IRedisConnection, namespace?: string): KVStore;
 
 /** Returns the password for one connection. */
@@ -1443,25 +1512,25 @@ type PasswordFunction = () => string | Uint8Array | Promise<string | Uint8Array>
 export interface RedisTlsConfig {
   /**
    * Certificate authorities to trust instead of the public ones; a text may hold several. A server's own certificate may be one.
-   * Default: Mozilla's, and those in the file that `NODE_EXTRA_CA_CERTS` names.
+   * Default: Mozilla's authorities, and the authorities in the file that `NODE_EXTRA_CA_CERTS` names.
    */
   ca?: string | Buffer | (string | Buffer)[] | undefined;
   /** The client's certificate, for mutual TLS; with `key`. */
   cert?: string | Buffer | undefined;
   /** The private key of `cert`: PKCS #8, encrypted or not, PKCS #1 or SEC 1. */
   key?: string | Buffer | undefined;
-  /** The passphrase of `key`, where `key` is encrypted. */
+  /** The passphrase of `key`, if `key` is encrypted. */
   passphrase?: string | Uint8Array | undefined;
-  /** The name to expect in the server's certificate. Default: the host. */
+  /** The name that the server's certificate must have. Default: the host. */
   servername?: string | undefined;
   /** `false` accepts any certificate, so anybody between this process and the server can read and change everything. Default true. */
   rejectUnauthorized?: boolean | undefined;
 }
 /** How a lost connection is restored: exponential backoff with full jitter. */
 export interface RedisReconnectConfig {
-  /** Milliseconds, at least 1. Default 50. */
+  /** The bound of the first delay, in milliseconds, at least 1. Default 50. */
   minDelayMs?: number | undefined;
-  /** Milliseconds, at least `minDelayMs`. Default 2 000. */
+  /** The bound of every delay, in milliseconds, at least `minDelayMs`. Default 2 000. */
   maxDelayMs?: number | undefined;
   /** Attempts before the state becomes `failed`. Default: endless. */
   maxAttempts?: number | undefined;
@@ -1485,34 +1554,34 @@ export interface RedisConfig {
   username?: string | undefined;
   /** Bytes are UTF-8. A function is called at every new connection, so a rotated password needs no restart. */
   password?: string | Uint8Array | PasswordFunction | undefined;
-  /** The ACL user at the sentinels, with `sentinelPassword`; `username` and `password` are for the servers they watch over. */
+  /** The ACL user at the sentinels, with `sentinelPassword`; `username` and `password` are for the Redis servers themselves. */
   sentinelUsername?: string | undefined;
   /** The password at the sentinels. Default: they are asked without credentials. */
   sentinelPassword?: string | Uint8Array | undefined;
   /**
-   * The reachable addresses for those that a cluster or sentinels announce, behind NAT, Docker or a tunnel: `{ '10.0.0.1:7000': 'redis.example:17000'
-   * }`. Each name and each value is a host and a port; an IPv6 address is in brackets. The map applies to nodes, masters and sentinels, those of the
-   * URL too. An address that is not in the map is used as announced. TLS expects the reachable host in the certificate, unless `tls.servername` is
-   * given.
+   * Replacements for addresses that a cluster or sentinels announce but this process cannot reach, behind NAT, Docker or a tunnel: `{ '10.0.0.1:7000':
+   * 'redis.example:17000' }`. Each name and each value is a host and a port; an IPv6 address is in brackets. The map applies to nodes, masters and
+   * sentinels, and to the addresses of the URL too. An address that is not in the map is used as announced. TLS expects the replacement host in the
+   * certificate, unless `tls.servername` is given.
    */
   addressMap?: Record<string, string> | undefined;
   /** Default false, or true for `rediss://`. */
   tls?: boolean | RedisTlsConfig | undefined;
   /** `true`: the constructor does no I/O and the first use connects. Default true. */
   lazyConnect?: boolean | undefined;
-  /** Milliseconds for one attempt: name, TCP, TLS, handshake, password. Default 10 000. */
+  /** Milliseconds for one attempt to connect: name lookup, TCP, TLS, password and handshake together. Default 10 000. */
   connectTimeoutMs?: number | undefined;
-  /** Further attempts of the first connect. Default 0: it fails fast. A connection that was up is restored endlessly. */
+  /** Further attempts of the first connect. Default 0: the first failure rejects. A connection that was up is restored endlessly; see `reconnect`. */
   connectRetries?: number | undefined;
   /** Milliseconds for a command, from the call to the answer, waiting for a reconnect included. Default 5 000. */
   commandTimeoutMs?: number | undefined;
   /** How a lost connection is restored. */
   reconnect?: RedisReconnectConfig | undefined;
-  /** Milliseconds from 10 to 32 767 000, the most that the kernel takes. A dead peer is noticed within twice this. Default 10 000. */
+  /** Milliseconds from 10 to 32 767 000, the most that the kernel takes. A dead peer is noticed within twice this time. Default 10 000. */
   keepAliveMs?: number | undefined;
-  /** Commands that may wait; one more is refused with kind `overloaded`. Default 100 000. */
+  /** The most commands that may wait. A further command is refused with kind `overloaded`. Default 100 000. */
   maxPendingCommands?: number | undefined;
-  /** Bytes of commands that may wait, from 1 024. Default 256 MiB. */
+  /** The most bytes of waiting commands, from 1 024. Default 256 MiB. */
   maxPendingBytes?: number | undefined;
   /**
    * The bound of one reply, in bytes from 65 536 to 1 TiB: its bytes on the wire, and 40 for each element of an array. A longer reply is skipped: its
@@ -1525,19 +1594,20 @@ export interface RedisConfig {
   closeTimeoutMs?: number | undefined;
   /** The connection's name in `CLIENT LIST`: printable ASCII without spaces. Default `redis-backplane`. */
   clientName?: string | undefined;
-  /** Prefix of every key and topic of everything built on this manager; a colon follows it. */
+  /** The prefix of every key and topic of everything that is built on this manager; a colon follows it. Default: none. */
   namespace?: string | undefined;
 }
+/** Environment variables, such as `process.env`. */
 type Environment = Record<string, string | undefined>;
 /**
  * The configuration from the environment: `REDIS_ENABLED`, `REDIS_URL`, `REDIS_HOST`, `REDIS_PORT`, `REDIS_DB`, `REDIS_USERNAME`,
- * `REDIS_PASSWORD`, `REDIS_TLS`. `REDIS_URL` wins over host and port; user, password and database beside a URL win over those in it.
+ * `REDIS_PASSWORD`, `REDIS_TLS`. `REDIS_URL` wins over host and port; user, password and database win over those in the URL.
  * An empty variable counts as not set.
  *
  * Returns `null` (Redis is off) if `REDIS_ENABLED` is false; also if `REDIS_ENABLED`, `REDIS_URL` and `REDIS_HOST` are all not set.
  *
- * A `REDIS_PORT` such as `tcp://10.0.0.1:6379`, which Kubernetes and Docker set for a service named `redis`, is understood where
- * `REDIS_HOST` is that service: `redis`, `redis.…`, its address, or what `REDIS_SERVICE_HOST` says.
+ * A `REDIS_PORT` such as `tcp://10.0.0.1:6379`, which Kubernetes and Docker set for a service named `redis`, is accepted if
+ * `REDIS_HOST` is that service: `redis`, `redis.…`, its address, or the value of `REDIS_SERVICE_HOST`.
  *
  * @param env Default `process.env`.
  * @throws RedisError of kind `config` for an invalid value, naming the variable, and for `REDIS_ENABLED=true` without an address.
@@ -1546,8 +1616,8 @@ export declare function redisConfigFromEnv(env?: Environment): RedisConfig | nul
 /** A configuration for tests: {@link createTestRedisConfig} without overrides, made once for this process. */
 export declare const REDIS_TEST_CONFIG: RedisConfig;
 /**
- * A configuration for a test, with a namespace of its own at each call, so that tests can run side by side. The server comes from `REDIS_TEST_URL`,
- * else it is the engine inside this process, `memory://redis-backplane-tests`.
+ * A configuration for a test. Each call gives another namespace, so that tests can run side by side. The server is that of `REDIS_TEST_URL`; if this
+ * variable is not set, the engine inside this process, `memory://redis-backplane-tests`.
  *
  * @param overrides Options that win over this function's own.
  */
@@ -1555,11 +1625,11 @@ export declare function createTestRedisConfig(overrides?: RedisConfig): RedisCon
 
 /** A histogram of durations in milliseconds. */
 export interface HistogramSnapshot {
-  /** How many durations were recorded. */
+  /** The number of recorded durations. */
   count: number;
-  /** Their sum in milliseconds. */
+  /** The sum of the durations, in milliseconds. */
   sum: number;
-  /** How many took at most `le` milliseconds (`null`: no bound); cumulative. */
+  /** The number of durations of at most `le` milliseconds (`null`: no bound). Cumulative: a bucket includes the smaller buckets. */
   buckets: {
     le: number | null;
     count: number;
@@ -1569,23 +1639,23 @@ export interface HistogramSnapshot {
 export interface MetricsSnapshot {
   /** `cacheGet` and `getOrSet` calls that found a value. */
   redis_cache_hit_total: number;
-  /** `cacheGet` and `getOrSet` calls that found none. */
+  /** `cacheGet` and `getOrSet` calls that found no value. */
   redis_cache_miss_total: number;
   /** Failed attempts to connect, and lost connections. */
   redis_connection_errors_total: number;
   /** Attempts to restore a lost connection. */
   redis_reconnection_attempts_total: number;
-  /** Sentinel and Cluster: answers of sentinels and nodes about the topology. 0 on a single server. */
+  /** Answers of sentinels and cluster nodes about the topology. 0 on a single server. */
   redis_topology_refreshes_total: number;
-  /** Sentinel and Cluster: changes of masters, slots or replicas. */
+  /** Changes of masters, slots or replicas of a cluster or under sentinels. 0 on a single server. */
   redis_topology_changes_total: number;
-  /** Commands refused because too much was waiting (kind `overloaded`). */
+  /** Commands refused because too many commands or bytes were waiting (kind `overloaded`). */
   redis_commands_rejected_total: number;
   /** Commands whose deadline passed. */
   redis_commands_timed_out_total: number;
   /** Commands answered with an error reply. */
   redis_commands_failed_total: number;
-  /** Commands that were sent again, because that was safe. */
+  /** Commands that were sent again because it was safe. */
   redis_commands_resent_total: number;
   /** Bytes written to the server. */
   redis_sent_bytes_total: number;
@@ -1599,25 +1669,25 @@ export interface MetricsSnapshot {
   redis_queue_jobs_completed_total: number;
   /** Attempts of this process' workers that failed. */
   redis_queue_attempts_failed_total: number;
-  /** Jobs of dead workers that this process gave to others. */
+  /** Jobs of dead workers that this process' workers gave to other workers. */
   redis_queue_jobs_given_away_total: number;
-  /** Records and keys of queues that were found damaged, by this process' workers. */
+  /** Damaged records and keys of queues that this process' workers found. */
   redis_queue_damaged_total: number;
-  /** Jobs whose lease was lost while they were in hand. */
+  /** Jobs whose lease was lost while this process' workers ran them. */
   redis_queue_leases_lost_total: number;
-  /** Calls of a `SessionStore` that were answered without Redis: see `whenAway`. */
+  /** Calls of a `SessionStore` that were answered without Redis (option `whenAway`). */
   redis_session_degraded_total: number;
-  /** Writes of a `SessionStore` that Redis refused, because the session had changed, was destroyed, or was lost. */
+  /** Writes of a `SessionStore` that were refused because the session had changed, was destroyed, or was lost. */
   redis_session_conflicts_total: number;
   /** Messages that the server accepted, live and durable. */
   redis_bus_published_total: number;
-  /** Messages given to handlers and iterators; a message that two of them got counts twice. */
+  /** Messages given to handlers and iterators. A message that two handlers got counts twice. */
   redis_bus_delivered_total: number;
-  /** Live messages that were dropped, because more waited than `maxPending` allows, or because they were longer than `maxReplyBytes`. */
+  /** Live messages dropped because too many messages or bytes waited, or because the message was longer than `maxReplyBytes`. */
   redis_bus_dropped_total: number;
   /** Messages that are not JSON, and damaged records of consumer groups in Redis. */
   redis_bus_malformed_total: number;
-  /** Durable messages whose records in Redis were lost, and that were put back. */
+  /** Durable messages that were delivered again after their records in Redis were lost. */
   redis_bus_restored_total: number;
   /** Durable messages that became dead letters with consumers of this process. */
   redis_bus_dead_letters_total: number;
@@ -1628,8 +1698,8 @@ export interface MetricsSnapshot {
   /** Topics and patterns that are subscribed, and groups that are consumed. */
   redis_bus_subscriptions: number;
   /**
-   * By durable topic and group, for the groups that this process consumes: messages that the group has not acknowledged, those in hand included.
-   * Updated every few seconds. Before Redis 7, and after entries were deleted, at most 1 000 unread messages are counted.
+   * Messages that a consumer group has not acknowledged, by durable topic and group, for the groups that this process consumes. Messages whose
+   * handlers run are included. Updated every few seconds. Before Redis 7, and after entries were deleted, at most 1 000 unread messages are counted.
    */
   redis_bus_lag: Record<string, Record<string, number>>;
   /** Open connections. */
@@ -1644,33 +1714,33 @@ export interface MetricsSnapshot {
   redis_registry_workers: number;
   /** Heartbeats of workers that the server has answered. */
   redis_registry_heartbeats_total: number;
-  /** Registrations of this process that somebody else ended: crashed, forgotten, or taken over. */
+  /** Registrations of this process that another process ended: the worker was declared crashed, forgotten, or registered elsewhere. */
   redis_registry_fenced_total: number;
-  /** Records of a registry that this process found damaged: see the event `malformed`. */
+  /** Damaged records of a registry that this process found (event `malformed`). */
   redis_registry_malformed_total: number;
-  /** How often the event loop was found to be stalled. */
+  /** Times that the event loop was found stalled. */
   redis_registry_event_loop_stalled_total: number;
   /** Checkpoints that were saved. */
   redis_checkpoint_saves_total: number;
-  /** Saves of checkpoints that somebody else was faster with (kind `conflict`). */
+  /** Saves of checkpoints that were refused because another writer had saved first (kind `conflict`). */
   redis_checkpoint_conflicts_total: number;
-  /** Writes to threads of checkpoints that were refused because the thread is somebody else's (kind `lease-lost`). */
+  /** Writes to threads that were refused because another owner holds the thread (kind `lease-lost`). */
   redis_checkpoint_fenced_total: number;
   /** Interrupted threads that this process took over. */
   redis_checkpoint_resumed_total: number;
   /** Bytes of states and metadata of the checkpoints that were saved. */
   redis_checkpoint_bytes_total: number;
-  /** From a ping to the event loop until its answer, while heartbeats are automatic. */
+  /** The time from a ping to the event loop until its answer, while heartbeats are automatic. */
   redis_registry_event_loop_lag_ms: HistogramSnapshot;
-  /** From the start of an attempt until the connection was usable, or the attempt had failed. */
+  /** The time from the start of an attempt to connect until the connection was usable or the attempt failed. */
   redis_initialization_duration_ms: HistogramSnapshot;
-  /** From the call until its answer, by operation: a command's name, or `kv.get` and the like. */
+  /** The time from the call until its answer, by operation: a command's name, or a name such as `kv.get`. */
   redis_operation_duration_ms: Record<string, HistogramSnapshot>;
 }
 
 /**
- * `idle`: nothing was tried yet. `connecting`: the first attempts run. `ready`: usable. `reconnecting`: a connection was lost and is being
- * restored. `closing`: `disconnect()` runs. `closed`: `disconnect()` has ended. `failed`: the manager gave up; the next use starts again.
+ * `idle`: no attempt was made yet. `connecting`: the first attempts run. `ready`: the connection is usable. `reconnecting`: a connection was lost and
+ * is being restored. `closing`: `disconnect()` runs. `closed`: `disconnect()` has ended. `failed`: the manager gave up; the next use connects again.
  */
 export type ConnectionState = 'idle' | 'connecting' | 'ready' | 'reconnecting' | 'closing' | 'closed' | 'failed';
 /** The result of {@link RedisConnectionManager.health}. */
@@ -1682,11 +1752,11 @@ export interface ConnectionHealth {
    * rights of this manager's user are not checked.
    */
   writable: boolean;
-  /** The state of the connection when the question was asked. */
+  /** The state of the connection when `health()` was called. */
   state: ConnectionState;
   /** The round trip in milliseconds; `null` without an answer. */
   latencyMs: number | null;
-  /** The server that answered now, or last. */
+  /** The server that answered, or the server that answered last. */
   server?:
     | {
         kind: string;
@@ -1736,6 +1806,11 @@ export interface ConnectionEvents {
  *
  * From the first use to {@link disconnect} its connections stay and its listeners are called, even if nothing references the object. After that it
  * can be collected, with its listeners, even if they reference it.
+ *
+ * @example
+ * const manager = new RedisConnectionManager('redis://localhost');
+ * await manager.command('SET', 'greeting', 'Welcome');
+ * await manager.disconnect();
  */
 export declare class RedisConnectionManager {
   /**
@@ -1888,7 +1963,7 @@ export interface Backoff {
   type: 'fixed' | 'exponential';
   /** Milliseconds, from 0. */
   delayMs: number;
-  /** Milliseconds: no delay is longer. Default: no bound. */
+  /** The longest delay, in milliseconds. Default: no bound. */
   maxDelayMs?: number | undefined;
   /** From 0 to 1: the share of the delay that is random. 0.5 gives between half of it and all of it. Default 0. */
   jitter?: number | undefined;
@@ -1933,17 +2008,21 @@ export interface JobOptions {
    * attempt has failed. Default: no bound.
    */
   timeoutMs?: number | undefined;
-  /** Is the job kept when it has completed? `true`: for ever. `false`: no; its result is only in events. Default: the 1 000 newest are. */
+  /**
+   * Is a completed job kept? `true`: for ever. `false`: it is removed, and only events have its result. Default: the 1 000 newest completed jobs are
+   * kept.
+   */
   keepCompleted?: boolean | KeepRule | undefined;
-  /** Is the job kept when it has failed for good? Default: the 10 000 newest are. */
+  /** Is a job kept that has failed for good? The values are those of `keepCompleted`. Default: the 10 000 newest failed jobs are kept. */
   keepFailed?: boolean | KeepRule | undefined;
   /**
-   * While a job with this dedupe `id` is not over, and for `ttlMs` after it was added, adding another one returns the existing job. If that is over
-   * and was not kept, the returned job has the name and data of this call, and no result. Removing the job frees the id.
+   * While a job with this dedupe `id` is not over, and for `ttlMs` after it was added, adding another job with the id returns the existing job. If
+   * the existing job is over and was not kept, the returned job has the name and data of this call, and no result. Removing the job frees the id.
    *
-   * With `replace` the newest data counts. A waiting or delayed job is removed, and the new job is added. An active job, or one that waits for
-   * children, goes on, and the new job follows it: it is `waiting-children` until the first is over, in any way. Of several new jobs the last
-   * follows. If the job is over and `ttlMs` has not passed, the existing job is returned even so.
+   * With `replace` the newest data counts. A waiting or delayed job is removed, and the new job is added. A job that is active, or waits for
+   * children, goes on. The new job then follows the existing job: it is `waiting-children` until the existing job has completed, failed or been
+   * removed. If several new jobs are added meanwhile, only the last follows. If the existing job is over and `ttlMs` has not passed, it is returned
+   * even with `replace`.
    */
   dedupe?:
     | {
@@ -1958,8 +2037,8 @@ export interface JobOptions {
    */
   group?: string | undefined;
   /**
-   * Jobs, in this or other queues, that must complete before this one waits for a worker. They are added with it, all or none per queue; at most 10
-   * 000, nested through at most 16 queues. A child that exists already, by its `id` or `dedupe`, is waited for as it is. A removed child is no longer
+   * Jobs, in this or other queues, that must complete before this job waits for a worker. They are added with this job, all or none per queue; at
+   * most 10 000, nested through at most 16 queues. A child that exists already, by its `id` or `dedupe`, stays as it is. A removed child is no longer
    * waited for. A child that fails also fails this job; a retried parent waits until the failed child is retried and completes. Excludes `delayMs`
    * and `lifo`.
    */
@@ -1970,7 +2049,10 @@ export interface JobOptions {
    */
   corrId?: string | undefined;
 }
-/** When a schedule ticks. `cron`: five fields, or six with seconds first; `tz`: an IANA zone, default UTC. `everyMs`: from the time it was first given on. */
+/**
+ * When a schedule ticks. `cron`: five fields, or six with seconds first; `tz`: an IANA zone, default UTC. `everyMs`: milliseconds, counted from the
+ * time when the schedule was first made.
+ */
 export type ScheduleTimes =
   | {
       everyMs: number;
@@ -1996,11 +2078,11 @@ export interface Schedule<T = unknown> {
   readonly when: ScheduleTimes;
   /** As it was given to {@link TaskQueue.schedule}. */
   readonly job: ScheduledJob<T>;
-  /** Its next tick, in milliseconds since the epoch, by the server's clock. */
+  /** The next tick, in milliseconds since the epoch, by the server's clock. */
   readonly nextAt: number;
-  /** Its last tick. */
+  /** The last tick, in the same unit; `undefined` before the first tick. */
   readonly lastAt?: number | undefined;
-  /** How often it has ticked. */
+  /** The number of ticks so far. */
   readonly ticks: number;
 }
 /** Options of a {@link TaskQueue}. Unknown names are refused. */
@@ -2012,9 +2094,9 @@ export interface TaskQueueOptions {
 }
 /** Options of {@link TaskQueue.list}. */
 export interface ListOptions {
-  /** How many to skip, from 0. Default 0. */
+  /** The number of jobs to skip, from 0. Default 0. */
   start?: number | undefined;
-  /** The most to return, from 0. Default 100. */
+  /** The most jobs to return, from 0. Default 100. */
   limit?: number | undefined;
   /** `true` reverses each state's order. Default false. */
   newestFirst?: boolean | undefined;
@@ -2034,19 +2116,19 @@ export interface AddAndWaitOptions extends WaitOptions {
 /** Options of {@link TaskWorker.close} and {@link TaskQueue.close}. */
 export interface CloseOptions {
   /**
-   * Milliseconds, from 0, for the jobs in hand to finish. After that the rest is handed back at once and its signal aborted, which takes at
-   * most 2 s more. Default 30 000.
+   * Milliseconds, from 0, for the running jobs to finish. After that the signals of the other jobs are aborted, and the jobs are handed back to the
+   * queue, which takes at most 2 s more. Default 30 000.
    */
   graceMs?: number | undefined;
 }
-/** What a worker needs of a registry; a {@link WorkerRegistry} has it. */
+/** The methods of a registry that a worker uses; a {@link WorkerRegistry} has them. */
 export interface TaskWorkerRegistry {
   /** Called when the worker starts. */
   register(worker: { type?: string | undefined; capacity?: number | undefined; metadata?: Record<string, unknown> | undefined }): Promise<{
     id: string;
     epoch: number;
   }>;
-  /** Called when its status changes, and with its load. */
+  /** Called with the new status and the load when the worker's status changes. */
   heartbeat(
     id: string,
     update?: {
@@ -2097,7 +2179,7 @@ export interface WorkerOptions {
   /** How many jobs the worker holds at once, from 1 to 10 000. Default 1. */
   concurrency?: number | undefined;
   /**
-   * Milliseconds, from 1 000 to 2 147 483 647. Rust renews the leases of jobs in hand, even while the event loop is blocked. When this process is
+   * Milliseconds, from 1 000 to 2 147 483 647. Rust renews the leases of running jobs, even while the event loop is blocked. When this process is
    * gone, its jobs go to other workers within this time plus one sweep. Default 30 000.
    */
   leaseMs?: number | undefined;
@@ -2115,9 +2197,10 @@ export interface WorkerOptions {
   /** `false`: the worker starts with {@link TaskWorker.run}. Default true. */
   autorun?: boolean | undefined;
   /**
-   * The worker registers itself there: its type is the queue's name, its capacity is its concurrency. It keeps load (jobs in hand / concurrency) and
-   * status current, and unregisters when it is closed. When that registry, on the same manager, declares the worker crashed, its jobs go to others at
-   * once, not when its lease ends. If the registry cannot be reached, the worker goes on, emits `error` and tries again.
+   * The registry in which the worker registers itself: its type is the queue's name, its capacity is its concurrency. The worker keeps its load
+   * (running jobs / concurrency) and status current, and unregisters when it is closed. When a registry on the same manager declares the worker
+   * crashed, its jobs go to other workers at once, instead of at the end of its lease. If the registry cannot be reached, the worker goes on, emits
+   * `error` and tries again.
    */
   registry?: TaskWorkerRegistry | undefined;
 }
@@ -2150,21 +2233,21 @@ export interface Job<T = unknown, R = unknown> {
   readonly failedReason?: string | undefined;
   /** The stacks of failed attempts, newest last, at most 10. */
   readonly stacktrace: string[];
-  /** Milliseconds since the epoch, by the server's clock, as the other two times. */
+  /** When the job was added. All times of a job are milliseconds since the epoch, by the server's clock. */
   readonly addedAt: number;
-  /** When its last attempt started. */
+  /** When the last attempt started. */
   readonly startedAt?: number | undefined;
-  /** When it completed or failed for good. */
+  /** When the job completed or failed for good. */
   readonly finishedAt?: number | undefined;
-  /** How often it lost its worker. */
+  /** How often the job lost its worker. */
   readonly stalledCount: number;
   /** Replaces the data. */
   updateData(data: T): Promise<void>;
-  /** Stores the progress, any value that JSON can express, and calls the fleet's `progress` listeners. The next attempt sees it. */
+  /** Stores the progress, any value that JSON can express, and emits `progress` on every listening queue object. The next attempt sees the progress. */
   updateProgress(progress: unknown): Promise<void>;
-  /** Adds a line of at most 64 KiB to the job's log, which keeps the newest 1 000. Returns how many there are. */
+  /** Adds a line of at most 64 KiB to the job's log, which keeps the newest 1 000 lines. Returns the number of lines in the log. */
   log(line: string): Promise<number>;
-  /** The lines of its log. */
+  /** The lines of the job's log. */
   logs(): Promise<string[]>;
   /** Reads the job again into this object, and returns this object; `null` if the job is gone. */
   refresh(): Promise<Job<T, R> | null>;
@@ -2191,20 +2274,20 @@ export interface Job<T = unknown, R = unknown> {
    * good with `reason` if the processor throws. A job that is not active fails at once.
    *
    * @param reason Becomes `failedReason`. Default `cancelled`.
-   * @returns `false`: the job is over already, or gone.
+   * @returns `false` if the job is already over, or gone.
    */
   cancel(reason?: string): Promise<boolean>;
 }
 
-/** What a {@link Processor} gets beside the job. */
+/** The second argument of a {@link Processor}. */
 export interface JobContext {
   /**
-   * Aborted when the attempt is over for the fleet, even if the processor still runs. Its reason is a RedisError of kind `lease-lost`,
+   * Aborted when Redis has ended the attempt, even if the processor still runs. Its reason is a RedisError of kind `lease-lost`,
    * `timeout` (`timeoutMs` of the job), `cancelled` ({@link Job.cancel}) or `closed` (the worker was closed by force, or the manager
-   * disconnected). After `cancelled` the outcome still counts; after the others it does not.
+   * disconnected). After `cancelled` the processor's outcome still counts; after the other kinds it is ignored.
    */
   readonly signal: AbortSignal;
-  /** 1 for the first. */
+  /** The number of this attempt: 1 for the first. */
   readonly attempt: number;
   /** The results of the job's children, by id; children of another queue by `queue:id`. */
   readonly children: () => Promise<Record<string, unknown>>;
@@ -2215,7 +2298,7 @@ export interface JobContext {
  */
 export type Processor<T = unknown, R = unknown> = (job: Job<T, R>, context: JobContext) => R | Promise<R>;
 
-/** The events of a {@link TaskWorker}: of this worker only, in this process. */
+/** The events of a {@link TaskWorker}. They report only what this worker does. */
 export interface TaskWorkerEvents<T = unknown, R = unknown> {
   /** A job's processor starts. */
   active: [job: Job<T, R>];
@@ -2223,7 +2306,7 @@ export interface TaskWorkerEvents<T = unknown, R = unknown> {
   completed: [job: Job<T, R>, result: R];
   /** A processor has thrown `error`. The queue's events say whether the job is retried (`retrying`, `failed`). */
   failed: [job: Job<T, R>, error: unknown];
-  /** Nothing waits and nothing is in hand; once per idle period. */
+  /** No job waits and no job runs. Emitted once per idle period. */
   idle: [];
   /**
    * Redis could not be reached; a job's lease was lost or its outcome refused (kind `lease-lost`); a queue refused a message; or records were damaged
@@ -2240,6 +2323,11 @@ export interface TaskWorkerEvents<T = unknown, R = unknown> {
  * Rust renews leases, claims jobs and sends outcomes: a processor that blocks the event loop loses nothing. A processor that throws, rejects or
  * returns a value that JSON cannot express fails its attempt; it never ends the process. A running worker (from {@link run} until {@link close})
  * keeps the process alive.
+ *
+ * @example
+ * const worker = queue.process(async (job) => send(job.data), { concurrency: 10 });
+ * worker.on('failed', (job, error) => console.error(job.id, error));
+ * await worker.close();
  */
 export declare class TaskWorker<T = unknown, R = unknown> {
   /**
@@ -2248,7 +2336,7 @@ export declare class TaskWorker<T = unknown, R = unknown> {
    * @throws RedisError of kind `closed`.
    */
   run(): void;
-  /** Takes no more jobs; resolves when none is in hand. {@link resume} takes jobs again. Rejects with kind `closed`. */
+  /** Takes no more jobs; resolves when no job runs any more. {@link resume} takes jobs again. Rejects with kind `closed`. */
   pause(): Promise<void>;
   /**
    * Takes jobs again.
@@ -2259,11 +2347,11 @@ export declare class TaskWorker<T = unknown, R = unknown> {
   /** Does the worker take jobs, if there are any? */
   isRunning(): boolean;
   /**
-   * Takes no more jobs and waits for those in hand, at most `graceMs`. After that the signals of the rest are aborted, and they go back to the head
-   * of the queue at once; the attempt is not counted. Later calls share the first call's outcome, and may shorten its `graceMs`. Do not await it in a
-   * processor: the processor would wait for itself.
+   * Takes no more jobs and waits for the running jobs, at most `graceMs`. After that the signals of the jobs that still run are aborted, and these
+   * jobs go back to the head of the queue at once; the attempt is not counted. Later calls share the first call's outcome, and may shorten its
+   * `graceMs`. Do not await `close()` in a processor: the processor would wait for itself.
    *
-   * @returns `true`: every job in hand finished.
+   * @returns `true` if every running job finished.
    */
   close(options?: CloseOptions): Promise<boolean>;
   /** Adds a listener. A listener that throws or rejects is reported as a process warning and affects no other. */
@@ -2283,6 +2371,11 @@ export declare class TaskWorker<T = unknown, R = unknown> {
  * Of every method: a bad argument rejects with kind `config`, naming it, as do data of more than 16 MiB; data that JSON cannot express and damaged
  * stored text reject with `serialization`; any call with `connection`, `timeout`, `closed` or `overloaded`, whose `delivery` says whether the server
  * may have acted. A queue object without listeners does not keep the process alive; one with listeners to the fleet, or with a running worker, does.
+ *
+ * @example
+ * const queue = new TaskQueue<Mail>('mails', manager);
+ * await queue.add('send', { to: 'ann@example.org' }, { attempts: 5 });
+ * queue.process(async (job) => send(job.data));
  */
 export declare class TaskQueue<T = unknown, R = unknown> {
   /**
@@ -2300,19 +2393,17 @@ export declare class TaskQueue<T = unknown, R = unknown> {
    *
    * @param name The kind of job, for the processor: 1 to 512 bytes.
    * @param data Anything that JSON can express, at most 16 MiB of it.
-   * @returns The job; the existing job, unchanged, if the id or
-   * the dedupe id exists.
+   * @returns The job; the existing job, unchanged, if the id or the dedupe id exists.
    * @throws RedisError of kind `config` for contradictory options, such as `lifo` with `priority`.
    */
   add(name: string, data: T, options?: JobOptions): Promise<Job<T, R>>;
   /**
-   * Adds a job and waits until it has finished. It never misses the end, also of a job that is not kept (`keepCompleted: false`). If the id or the
-   * dedupe id exists, it waits for the existing job.
+   * Adds a job and waits until the job has finished. The call never misses the end, even of a job that is not kept (`keepCompleted: false`). If the
+   * id or the dedupe id exists, the call waits for the existing job.
    *
-   * @returns The result; `undefined` also for a job that was over and was not kept.
-   * @throws JobFailedError when the job failed for good. RedisError
-   * as {@link add}, and of kind `timeout` after `timeoutMs`, 30 000 by default, or `cancelled` when `signal` was aborted: an added job goes on;
-   * delivery `rejected` says that it was added.
+   * @returns The result; `undefined` also for a job that was already over and not kept.
+   * @throws JobFailedError when the job failed for good. RedisError as {@link add}, and of kind `timeout` after `timeoutMs`, 30 000 by default, or
+   * `cancelled` when `signal` was aborted: an added job goes on; delivery `rejected` says that the job was added.
    */
   addAndWait(name: string, data: T, options?: AddAndWaitOptions): Promise<R>;
   /**
@@ -2335,7 +2426,7 @@ export declare class TaskQueue<T = unknown, R = unknown> {
   list(state: JobState | JobState[], options?: ListOptions): Promise<Job<T, R>[]>;
   /** How many jobs are in each state, at one moment. */
   counts(): Promise<Record<JobState, number>>;
-  /** No worker of the fleet takes a job from now on; jobs in hand go on. */
+  /** From now on no worker, in any process, takes a job; running jobs go on. */
   pause(): Promise<void>;
   /** Ends {@link pause}. */
   resume(): Promise<void>;
@@ -2346,7 +2437,8 @@ export declare class TaskQueue<T = unknown, R = unknown> {
   /**
    * Removes finished jobs, oldest first. Returns how many.
    *
-   * @param options `olderThanMs`: only jobs that finished at least this many milliseconds ago, default 0. `limit`: the most to remove, default all.
+   * @param options `olderThanMs`: only jobs that finished at least this many milliseconds ago, default 0. `limit`: the most jobs to remove, default
+   * all.
    */
   clean(
     state: 'completed' | 'failed',
@@ -2369,14 +2461,14 @@ export declare class TaskQueue<T = unknown, R = unknown> {
    */
   obliterate(options?: { force?: boolean | undefined }): Promise<void>;
   /**
-   * Adds a job at each tick, exactly once in the whole fleet, while any worker of the queue runs. One tick makes up for all that were missed. A
-   * schedule with the same id is replaced; an unchanged one keeps its next tick.
+   * Adds a job at each tick, exactly once among all processes, while any worker of the queue runs. One tick makes up for all missed ticks. A schedule
+   * with the same id is replaced; an unchanged schedule keeps its next tick.
    *
    * @param id 1 to 495 bytes without control characters.
    * @param when `everyMs`: from 1, counted from the first call. `cron`: `minute hour day month weekday`, with seconds in front if there are six
-   * fields, or a name such as `@daily`; in the zone `tz`, default UTC. A line with named hours ticks once right after the gap for times that summer
-   * time leaves out, and once for repeated times. A line with every hour goes on as an interval. The id of a tick's job is the schedule's id, a
-   * colon, and the tick in milliseconds.
+   * fields, or a name such as `@daily`; in the zone `tz`, default UTC. When summer time skips a tick of a line with named hours, the line ticks right
+   * after the gap; when summer time repeats the hour, the line ticks once. A line with every hour goes on as an interval. The id of a tick's job is
+   * the schedule's id, a colon, and the tick in milliseconds.
    * @throws RedisError of kind `config`: a bad cron line with the position of the error, an unknown zone.
    */
   schedule(id: string, when: ScheduleTimes, job: ScheduledJob<T>): Promise<void>;
@@ -2413,33 +2505,36 @@ export declare class TaskQueue<T = unknown, R = unknown> {
 
 /** A session as a {@link SessionBackend} keeps it. It is plain JSON. */
 export interface StoredSession {
+  /** The id of the session. */
   readonly id: string;
-  /** The version in Redis that it is based on; 0: it was created without Redis. */
+  /** The version in Redis on which this session is based; 0: the session was created without Redis. */
   readonly version: number;
+  /** The data of the session. */
   readonly data: object;
-  /** Milliseconds since 1970. Of one with a version: by the server's clock. */
+  /** When the session was created, in milliseconds since 1970; by the server's clock if `version` is above 0. */
   readonly createdAt: number;
-  /** Milliseconds since 1970, by the clock of this process. */
+  /** When the session ends, in milliseconds since 1970, by the clock of this process. */
   readonly expiresAt: number;
+  /** The user that it was created for. */
   readonly user?: string | undefined;
 }
 /**
- * Keeps sessions while Redis is away: in memory ({@link memorySessions}), or in a database of your own, which several processes can share. Each
- * method may return a promise, and has `timeoutMs`.
+ * Keeps sessions while Redis is away: in memory ({@link memorySessions}), or in a database of your own, which several processes can share. Each method
+ * may return a promise, which must settle within `timeoutMs`.
  */
 export interface SessionBackend {
-  /** The session with this id, or `null` or `undefined`. */
+  /** The session with this id; `null` or `undefined` if there is none. */
   load(id: string): StoredSession | null | undefined | Promise<StoredSession | null | undefined>;
-  /** Keeps a session; an earlier one with the same id is replaced. */
+  /** Keeps a session. An earlier session with the same id is replaced. */
   save(session: StoredSession): void | Promise<void>;
-  /** Deletes a session. Says whether there was one. */
+  /** Deletes a session. Returns `true` if there was one. */
   destroy(id: string): boolean | Promise<boolean>;
-  /** All that it keeps. Each may be destroyed while it goes on. */
+  /** All sessions. A session may be destroyed during the iteration. */
   entries(): AsyncIterable<StoredSession> | Iterable<StoredSession>;
 }
 /** Options of {@link memorySessions}. Unknown names are refused. */
 export interface MemorySessionsOptions {
-  /** The most sessions that are kept; the one that was saved longest ago goes first. A whole number from 1. Default 10 000. */
+  /** The most sessions that are kept. Beyond this number the session that was saved longest ago is dropped. A whole number from 1. Default 10 000. */
   max?: number | undefined;
 }
 /**
@@ -2451,34 +2546,50 @@ export declare function memorySessions(options?: MemorySessionsOptions): Session
 
 /** A session as it was when it was loaded or written. */
 export interface Session<T extends object = Record<string, unknown>> {
+  /** The id of the session, as in a cookie. */
   readonly id: string;
-  /** Grows by one with each save, from 1. Of a session of the fallback: the version in Redis that it is based on; 0 if there was none. */
+  /** Starts at 1 and grows by one with each save. For a session of the fallback: the version in Redis on which it is based; 0 if there was none. */
   readonly version: number;
+  /** The data of the session. */
   readonly data: T;
-  /** Milliseconds since 1970, by the server's clock. */
+  /** When the session was created, in milliseconds since 1970, by the server's clock. */
   readonly createdAt: number;
-  /** Milliseconds since 1970, by the server's clock: when it ends unless it is loaded, saved or touched. */
+  /** When the session ends unless it is loaded, saved or touched, in milliseconds since 1970, by the server's clock. */
   readonly expiresAt: number;
-  /** Where it came from: see `whenAway`. */
+  /** Where the session was read or written: in Redis, or in the fallback of `whenAway`. */
   readonly from: 'redis' | 'fallback';
 }
 /** A session without its data. */
 export interface SessionInfo {
+  /** The id of the session, as in a cookie. */
   readonly id: string;
+  /** Grows by one with each save, from 1. */
   readonly version: number;
-  /** Milliseconds since 1970, by the server's clock. */
+  /** When the session was created, in milliseconds since 1970, by the server's clock. */
   readonly createdAt: number;
-  /** Milliseconds since 1970, by the server's clock. */
+  /** When the session ends unless it is used, in milliseconds since 1970, by the server's clock. */
   readonly expiresAt: number;
 }
 /**
- * Why a write was refused. `changed`: somebody else saved the session since it was loaded. `destroyed`: it was destroyed. `gone`: it has expired, or
- * Redis lost it. `exists`: there is a session with the id that was to be created.
+ * Why a write was refused. `changed`: another writer has saved the session since it was loaded. `destroyed`: the session was destroyed. `gone`: the
+ * session has expired, or Redis lost it. `exists`: there is already a session with the id that was to be created.
  */
 export type SessionConflict = 'changed' | 'destroyed' | 'gone' | 'exists';
-/** The error of a write that came too late; kind `conflict`. Nothing was changed. */
+/**
+ * The error of a write that came too late; kind `conflict`. Nothing was changed.
+ *
+ * @example
+ * try {
+ *   await sessions.save(session, { ...session.data, cart });
+ * } catch (error) {
+ *   if (error instanceof SessionConflictError && error.reason === 'changed') return retry();
+ *   throw error;
+ * }
+ */
 export declare class SessionConflictError extends RedisError {
+  /** The id of the session. */
   readonly sessionId: string;
+  /** Why the write was refused. */
   readonly reason: SessionConflict;
   constructor(method: string, sessionId: string, reason: SessionConflict);
   /** True for an error of any copy of this package, in any VM context. */
@@ -2486,60 +2597,65 @@ export declare class SessionConflictError extends RedisError {
 }
 
 /**
- * What a store does while Redis is away.
+ * How a store answers while Redis is away.
  *
- * - `'fail'`: calls reject, as those of every other class, once `commandTimeoutMs` has passed.
- * - `'none'`: there are no sessions. `load` and `update` give `null`, `touch`, `destroy` and `append` give `false` or 0, `recent` and `ofUser` an empty array; `create`
- *   and `save` give a session that is kept nowhere. What is destroyed is destroyed when Redis is back.
- * - A fallback: sessions are read from and written to it.
+ * - `'fail'`: calls reject once `commandTimeoutMs` has passed, as for every other class.
+ * - `'none'`: there are no sessions. `load` and `update` return `null`, `touch`, `destroy` and `append` return `false` or 0, `recent` and `ofUser`
+ * return
+ *   an empty array; `create` and `save` return a session that is kept nowhere. Destroyed sessions are destroyed in Redis when Redis is back.
+ * - A fallback: sessions are read from the fallback and written to it.
  */
 export type WhenAway =
   | 'fail'
   | 'none'
   | {
       fallback: SessionBackend;
-      /** Milliseconds without a usable connection after which calls go without Redis. A whole number from 0. Default 200. */
+      /** Milliseconds without a usable connection after which calls are answered without Redis. A whole number from 0. Default 200. */
       afterMs?: number | undefined;
       /**
-       * What becomes of the sessions of the fallback when Redis is back. `newest`: each is saved at the version that it is based on; where somebody else was
-       * faster, theirs stays, and `conflict` is emitted. `discard`: they are dropped, and `restored` says how many.
+       * What happens to the sessions of the fallback when Redis is back. `newest`: each session is saved to Redis, unless the session in Redis has
+       * changed meanwhile: then the session in Redis stays, and `conflict` is emitted. `discard`: the sessions are dropped, and `restored` reports
+       * their number.
        */
       onReturn: 'discard' | 'newest';
-      /** Milliseconds that a method of the fallback may take. A whole number from 1. Default 5 000. */
+      /** How long a method of the fallback may take, in milliseconds. A whole number from 1. Default 5 000. */
       timeoutMs?: number | undefined;
     };
 /** Options of a {@link SessionStore}. Unknown names are refused. */
 export interface SessionStoreOptions {
-  /** As that of a `KVStore`: a prefix of every key, inside the manager's namespace. Default: none. */
+  /** A prefix of every key of this store, inside the manager's namespace, as for a `KVStore`. Default: none. */
   namespace?: string | undefined;
   /** Seconds that a session lasts after it was loaded, saved or touched; fractions allowed, from 0.001 to 315 360 000. Default 86 400, a day. */
   ttlSec?: number | undefined;
-  /** Seconds after its creation at which a session ends whatever happens. As `ttlSec`. Default: none. */
+  /** Seconds after its creation at which a session ends even if it is used. The range is that of `ttlSec`. Default: none. */
   absoluteTtlSec?: number | undefined;
   /**
-   * Seconds after which reading a session extends it again, so that not every read writes. Sooner if a quarter of `ttlSec` has passed. From 0 to
-   * 315 360 000. Default 60.
+   * How often reading a session extends it, in seconds, so that not every read must write. If a quarter of `ttlSec` is shorter, that quarter counts.
+   * From 0 to 315 360 000. Default 60.
    */
   touchEverySec?: number | undefined;
-  /** The most bytes of JSON of a session's data, and of a message; more is refused before anything is sent. 1 to 67 108 864. Default 262 144. */
+  /** The most bytes of a session's data, and of a message, as JSON; larger values are refused before sending. 1 to 67 108 864. Default 262 144. */
   maxBytes?: number | undefined;
-  /** What to do while Redis is away. Default `'fail'`. */
+  /** How the store answers while Redis is away. Default `'fail'`. */
   whenAway?: WhenAway | undefined;
 }
 /** Options of {@link SessionStore.create}. Unknown names are refused. */
 export interface CreateSessionOptions {
-  /** 1 to 512 bytes. Default: a new one, with 122 random bits. */
+  /** The id: 1 to 512 bytes. Default: a new id, with 122 random bits. */
   id?: string | undefined;
-  /** Whose it is, for {@link SessionStore.ofUser}. 1 to 512 bytes. Default: nobody's. */
+  /** The user of the session, for {@link SessionStore.ofUser}: 1 to 512 bytes. Default: none. */
   user?: string | undefined;
   /** Seconds that this session lasts after it was loaded, saved or touched. Default: the store's. */
   ttlSec?: number | undefined;
 }
-/** What the listeners of a {@link SessionStore} are given. */
+/** The events of a {@link SessionStore}, with the arguments of their listeners. */
 export interface SessionStoreEvents {
-  /** Redis is away, and a call was answered without it. Once until `restored`. */
+  /** Redis is away, and a call was answered without Redis. Emitted once until `restored`. */
   degraded: [error: RedisError];
-  /** Redis is back: how many sessions of the fallback were saved there, were refused as conflicts, and were dropped; how many were destroyed. */
+  /**
+   * Redis is back. The numbers of the fallback's sessions that were saved to Redis, refused as conflicts, and dropped; and the number of sessions that
+   * were destroyed in Redis.
+   */
   restored: [
     summary: {
       saved: number;
@@ -2548,14 +2664,14 @@ export interface SessionStoreEvents {
       destroyed: number;
     },
   ];
-  /** A write that no caller waits for any more was refused; what Redis has stays. */
+  /** A write whose caller no longer waits was refused. The session in Redis stays as it is. */
   conflict: [
     conflict: {
       id: string;
       reason: SessionConflict;
     },
   ];
-  /** The fallback failed, or Redis refused what was to be brought back. */
+  /** The fallback failed, or a session of the fallback could not be saved to Redis. */
   error: [error: RedisError];
 }
 
@@ -2563,15 +2679,20 @@ export interface SessionStoreEvents {
 
 type Data = Record<string, unknown>;
 /**
- * State of a user or a dialogue by id, with versions: a save that comes too late changes nothing and is told, and nothing brings a destroyed session
- * back. What is kept is JSON.
+ * Sessions by id, such as the state of a user or a dialogue, stored as JSON with a version. A save that comes too late is refused and changes nothing,
+ * and no write brings a destroyed session back.
  *
  * Of every method:
  *
- * - An id or a user is a string of 1 to 512 bytes. The server's clock judges what has expired.
- * - A call whose answer was lost is sent again until `commandTimeoutMs` has passed, and is done once.
+ * - An id or a user is a string of 1 to 512 bytes. Sessions expire by the server's clock.
+ * - A call whose answer was lost is sent again until `commandTimeoutMs` has passed, and takes effect once.
  * - A bad argument rejects with kind `config`, naming it; data that JSON cannot express with `serialization`, before anything is sent; and any call
  *   with `connection`, `timeout`, `closed` or `overloaded`, unless `whenAway` says otherwise.
+ *
+ * @example
+ * const sessions = new SessionStore<{ cart: string[] }>(manager, { ttlSec: 3_600 });
+ * const session = await sessions.create({ cart: [] }, { user: 'ann' });
+ * await sessions.save(session, { cart: ['book'] });
  */
 export declare class SessionStore<T extends object = Data> {
   /**
@@ -2583,13 +2704,14 @@ export declare class SessionStore<T extends object = Data> {
   /**
    * Creates a session.
    *
-   * @throws SessionConflictError with `exists` if there is one with `options.id`, and with `destroyed` if there was one not long ago.
+   * @throws SessionConflictError with `exists` if there is a session with `options.id`, and with `destroyed` if such a session was destroyed not long
+   * ago.
    */
   create(data: T, options?: CreateSessionOptions): Promise<Session<T>>;
   /**
-   * The session with this id, or `null` if there is none: it was never created, has expired, was destroyed, or Redis lost it.
+   * The session with this id, or `null` if there is none: the session was never created, has expired, was destroyed, or Redis lost it.
    *
-   * @param options `touch`: does the read extend the session? It does once in `touchEverySec`. Default true.
+   * @param options `touch`: `true`: the read extends the session, at most once in `touchEverySec`. Default true.
    */
   load(
     id: string,
@@ -2600,39 +2722,39 @@ export declare class SessionStore<T extends object = Data> {
   /**
    * Replaces the data of a session, and extends it.
    *
-   * @param session What was loaded, or came of the last save: its version is compared.
-   * @throws SessionConflictError, with its reason: `changed`, `destroyed` or `gone`. Nothing was changed, and nothing was brought back.
+   * @param session The session as it was loaded, or as the last save returned it. Its version is compared with the version in Redis.
+   * @throws SessionConflictError with the reason `changed`, `destroyed` or `gone`. Then nothing was changed.
    */
   save(session: Session<T>, data: T): Promise<Session<T>>;
   /**
    * Changes the data of a session by a function; no concurrent update is lost.
    *
-   * @param change Gets the present data; returns the next, or `null` to destroy the session. It may be called several times and must have no side
+   * @param change Gets the present data; returns the next data, or `null` to destroy the session. It may be called several times and must have no side
    * effects. It is synchronous: a promise is refused.
-   * @returns The session, or `null` if there is none, or none any more.
-   * @throws The error of `change`; RedisError of kind `timeout`, delivery `rejected`, when others were faster ten times.
+   * @returns The session, or `null` if there is none, or if it was destroyed.
+   * @throws The error of `change`; RedisError of kind `timeout`, delivery `rejected`, when other writers were faster ten times.
    */
   update(id: string, change: (data: T) => T | null): Promise<Session<T> | null>;
   /**
    * Extends a session, up to its absolute end.
    *
-   * @param ttlSec Seconds that it lasts from now on, and after each later use. Default: as before.
-   * @returns `false`: there is none.
+   * @param ttlSec Seconds that the session lasts from now on, and after each later use. Default: as before.
+   * @returns `false` if there is no such session.
    */
   touch(id: string, ttlSec?: number): Promise<boolean>;
-  /** Destroys a session with its messages. A save that comes later is refused. `false`: there was none. */
+  /** Destroys a session with its messages. A later save is refused. `false`: there was no such session. */
   destroy(id: string): Promise<boolean>;
   /**
-   * Gives a session a new id, and destroys the old one: so that an id which somebody else may know is worth nothing after a login. Data, messages,
-   * user and absolute end stay. `null`: there is none.
+   * Gives a session a new id, and destroys the old id, so that an attacker who knows the old id gains nothing after a login. Data, messages, user and
+   * absolute end stay. `null`: there is no such session.
    */
   regenerate(id: string): Promise<Session<T> | null>;
   /**
-   * Puts a message in front of a session's messages, drops those past the newest `limit`, and extends the session once in `touchEverySec`. The data
-   * and its version stay.
+   * Puts a message in front of a session's messages, drops all but the newest `limit` messages, and extends the session, at most once in
+   * `touchEverySec`. The data and their version stay.
    *
    * @param options `limit`: a whole number from 1 to 10 000. Default 100.
-   * @returns How many messages there are; 0: there is no session, and nothing was kept.
+   * @returns The number of messages now; 0 if there is no session, and the message was not kept.
    */
   append<M>(
     id: string,
@@ -2641,16 +2763,16 @@ export declare class SessionStore<T extends object = Data> {
       limit?: number | undefined;
     },
   ): Promise<number>;
-  /** The newest messages, newest first; none if there is no session. `limit` is a whole number from 1 to 10 000. */
+  /** The newest messages, newest first; an empty array if there is no session. `limit` is a whole number from 1 to 10 000. */
   recent<M = unknown>(id: string, limit: number): Promise<M[]>;
-  /** The sessions that were created with this user, in no order. It costs a look at each of them. */
+  /** The sessions that were created with this user, in no particular order. The cost grows with the number of the user's sessions. */
   ofUser(user: string): Promise<SessionInfo[]>;
   /**
-   * Destroys the sessions of a user, also those that are being created meanwhile. While Redis is away it rejects, whatever `whenAway` says: nobody
-   * but Redis knows them all.
+   * Destroys the sessions of a user, including sessions that are being created meanwhile. While Redis is away the call rejects, whatever `whenAway`
+   * is, because only Redis knows all sessions of the user.
    *
-   * @param options `except`: the id of one that stays.
-   * @returns How many there were.
+   * @param options `except`: the id of a session that stays.
+   * @returns The number of destroyed sessions.
    */
   destroyOfUser(
     user: string,
@@ -2664,7 +2786,7 @@ export declare class SessionStore<T extends object = Data> {
   off<E extends keyof SessionStoreEvents>(event: E, listener: (...args: SessionStoreEvents[E]) => unknown): this;
 }
 
-/** The names of the members of `T` that do not give `this`. */
+/** The names of the members of `T` that do not return `this`. */
 type MembersOf<T> = Exclude<keyof T, 'on' | 'off' | 'once'>;
 /** Adding and removing listeners; each method returns the object itself. */
 interface Emitting<E extends Record<keyof E, unknown[]>> {
@@ -2710,11 +2832,11 @@ export interface BullMQDuplicateOptions {
 }
 /** A script of {@link BullMQClient.defineCommand}. */
 export interface BullMQScript {
-  /** How many of its arguments are keys; they come first. */
+  /** The number of arguments that are keys. The keys come first. */
   numberOfKeys: number;
-  /** Its text. */
+  /** The text of the script. */
   lua: string;
-  /** Without effect: it runs on the master. */
+  /** Without effect: every script runs on the master. */
   readOnly?: boolean | undefined;
 }
 /** A value of a hash or a stream entry. */
@@ -2722,32 +2844,34 @@ export type BullMQFields = Record<string, string | number>;
 /**
  * A BullMQ client on the connections of a `RedisConnectionManager`.
  *
- * It connects by itself, as ioredis clients do. Its `status` is `wait` before it is connected, `connecting`, `ready`, `reconnecting` or `end`. Its
- * events are `ready`, `close` (the connection is gone), `reconnecting`, `end` (the client will not reconnect by itself) and `error`, which is never
- * thrown.
+ * The client connects by itself, as ioredis clients do. Its `status` is `wait` before it is connected, `connecting`, `ready`, `reconnecting` or `end`.
+ * Its events are `ready`, `close` (the connection is gone), `reconnecting`, `end` (the client will not reconnect by itself) and `error`, which is not
+ * thrown if it has no listener.
  *
- * A call that fails for want of a connection rejects with a `RedisError` of kind `connection`, `timeout`, `closed` or `overloaded` and the message
- * `Connection is closed.`, which tells BullMQ that it may try again; {@link connect} rejects like that after every failure. `cause` says what
- * happened.
+ * A call that fails because there is no connection rejects with a `RedisError` of kind `connection`, `timeout`, `closed` or `overloaded` and the
+ * message `Connection is closed.`, which tells BullMQ that it may try again. After every failure {@link connect} rejects with that message too.
+ * `cause` says what happened.
  */
 export interface BullMQClient {
   /** ioredis' word for the state: `wait`, `connecting`, `ready`, `reconnecting`, `end`, … */
   status: string;
-  /** Does it talk to a Redis Cluster? */
+  /** Is the server a Redis Cluster? */
   readonly isCluster: boolean;
   /** Options that BullMQ reads; none of them is a secret. */
   options: Record<string, unknown>;
   /**
-   * Connects. It tries until a server answers, because BullMQ asks only once. It rejects with kind `closed` when the manager or this client is
-   * disconnected, and at once with kind `auth` or `tls`, which waiting cannot mend. A client that has ended before tries once. A manager that the
-   * user has disconnected is not connected again.
+   * Connects. The client tries until a server answers, because BullMQ calls `connect()` only once. Rejects with kind `closed` when the manager or this
+   * client is disconnected, and at once with kind `auth` or `tls`, because waiting does not help then. A client that has ended before tries once. A
+   * manager that the user has disconnected is not connected again.
    */
   connect(): Promise<void>;
-  /** Ends this client; the manager and other clients stay as they are. A duplicate closes its own connection; with `true` it opens another. */
+  /**
+   * Ends this client; the manager and other clients stay as they are. A duplicate closes its own connection. With `true` it opens a new connection.
+   */
   disconnect(reconnect?: boolean): void;
   /** Ends this client as {@link disconnect} does, and resolves when it has ended; `close` and `end` are emitted after that. */
   quit(): Promise<string>;
-  /** A client with a connection of its own for blocking commands; its other commands use the manager's connection. */
+  /** A client with its own connection for blocking commands; its other commands use the manager's connection. */
   duplicate(options?: BullMQDuplicateOptions): BullMQClient;
   /** Adds a listener. */
   on(event: 'error', listener: (error: Error) => unknown): this;
@@ -2763,9 +2887,9 @@ export interface BullMQClient {
   off(event: string, listener: (...args: unknown[]) => unknown): this;
   /** Calls the listeners of an event. */
   emit(event: string | symbol, ...args: unknown[]): boolean;
-  /** Sets how many listeners of one event are no leak. */
+  /** Sets the number of listeners of one event above which Node warns of a leak. */
   setMaxListeners(n: number): this;
-  /** How many listeners of one event are no leak. */
+  /** The number of listeners of one event above which Node warns of a leak. */
   getMaxListeners(): number;
   /** Removes all listeners of one event, or of all. */
   removeAllListeners(event?: string | symbol): this;
@@ -2779,19 +2903,23 @@ export interface BullMQClient {
   pipeline(): BullMQTransaction;
   /** All fields of a hash, and their values. */
   hgetall(key: string): Promise<Record<string, string>>;
-  /** One field of a hash; `null` if it is not there. */
+  /** The value of a field of a hash; `null` if the field does not exist. */
   hget(key: string, field: string): Promise<string | null>;
-  /** Fields of a hash, `null` for those that are not there. */
+  /** The values of fields of a hash, in order; `null` for each field that does not exist. */
   hmget(key: string, ...fields: string[]): Promise<(string | null)[]>;
-  /** Sets fields of a hash. Returns how many are new. */
+  /** Sets fields of a hash. Returns the number of new fields. */
   hset(key: string, data: BullMQFields): Promise<number>;
-  /** Deletes fields of a hash. Returns how many there were. */
+  /** Deletes fields of a hash. Returns the number of deleted fields. */
   hdel(key: string, ...fields: string[]): Promise<number>;
   /** 1 if the hash has the field, else 0. */
   hexists(key: string, field: string): Promise<number>;
   /** The text at a key; `null` if there is none. */
   get(key: string): Promise<string | null>;
-  /** @param options `PX` in milliseconds or `EX` in seconds. */
+  /**
+   * Sets the text at a key.
+   *
+   * @param options The expiry: `PX` in milliseconds or `EX` in seconds.
+   */
   set(
     key: string,
     value: string | number,
@@ -2800,9 +2928,9 @@ export interface BullMQClient {
       EX?: number | undefined;
     },
   ): Promise<string | null>;
-  /** Without keys it does nothing and returns 0. */
+  /** Deletes keys, and returns the number of deleted keys. Without keys it does nothing and returns 0. */
   del(...keys: string[]): Promise<number>;
-  /** Members of a sorted set by rank, both ends included; with `WITHSCORES` each is followed by its score. */
+  /** Members of a sorted set by rank, both ends included; with `WITHSCORES` each member is followed by its score. */
   zrange(
     key: string,
     start: number,
@@ -2811,7 +2939,7 @@ export interface BullMQClient {
       WITHSCORES?: boolean | undefined;
     },
   ): Promise<string[]>;
-  /** The same, from the highest score down. */
+  /** As {@link zrange}, from the highest score down. */
   zrevrange(
     key: string,
     start: number,
@@ -2822,7 +2950,7 @@ export interface BullMQClient {
   ): Promise<string[]>;
   /** The number of members of a sorted set. */
   zcard(key: string): Promise<number>;
-  /** The score of a member; `null` if it is not there. */
+  /** The score of a member; `null` if the set does not have the member. */
   zscore(key: string, member: string): Promise<string | null>;
   /** Elements of a list, both ends included. */
   lrange(key: string, start: number, end: number): Promise<string[]>;
@@ -2830,11 +2958,14 @@ export interface BullMQClient {
   llen(key: string): Promise<number>;
   /** Keeps a range of a list, both ends included. */
   ltrim(key: string, start: number, end: number): Promise<string>;
-  /** The first place of a value in a list; `null` if it is not there. */
+  /** The first place of a value in a list; `null` if the list does not have the value. */
   lpos(key: string, value: string): Promise<number | null>;
   /** The members of a set. */
   smembers(key: string): Promise<string[]>;
-  /** With `MAXLEN` the stream is trimmed to about that many entries, or to exactly that many if `approximate` is `false`. */
+  /**
+   * Appends an entry to a stream, and returns its id. With `MAXLEN` the stream is trimmed to about that many entries, or to exactly that many if
+   * `approximate` is `false`.
+   */
   xadd(
     key: string,
     id: string,
@@ -2845,7 +2976,7 @@ export interface BullMQClient {
     },
   ): Promise<string>;
   /**
-   * Returns `[stream, [id, [field, value, …]][]][]`, or `null` if there is nothing.
+   * Reads entries of streams. Returns `[stream, [id, [field, value, …]][]][]`, or `null` if there are no entries.
    *
    * @param options `BLOCK` in milliseconds; 0 waits for ever.
    */
@@ -2859,7 +2990,7 @@ export interface BullMQClient {
       COUNT?: number | undefined;
     },
   ): Promise<BullMQStreams | null>;
-  /** Trims a stream. Returns how many entries were deleted. */
+  /** Trims a stream. Returns the number of deleted entries. */
   xtrim(
     key: string,
     strategy: 'MAXLEN',
@@ -2868,22 +2999,26 @@ export interface BullMQClient {
       approximate?: boolean | undefined;
     },
   ): Promise<number>;
-  /** @param timeout In seconds, fractions allowed; 0 waits for ever. */
+  /**
+   * Removes the member with the lowest score from a sorted set. Waits for a member; `null` after the timeout.
+   *
+   * @param timeout In seconds, fractions allowed; 0 waits for ever.
+   */
   bzpopmin(key: string, timeout: number): Promise<[key: string, member: string, score: string] | null>;
   /**
    * Any Redis command by its name. At runtime each command is also a method, in lower case and with the server's order of arguments, as with ioredis:
    * `client.xlen(key)`. A command that would change the shared connection is not a method, and is refused here.
    */
   call(name: string, ...args: unknown[]): Promise<unknown>;
-  /** What the server says of itself. */
+  /** The server's answer to `INFO`. */
   info(): Promise<string>;
   /** Names a duplicate's own connection. The shared connection keeps the manager's `clientName`. */
   clientSetName(name: string): Promise<string>;
   /** The server's list of its clients. */
   clientList(): Promise<string>;
-  /** What the server says of this client's connection. */
+  /** The server's description of the shared connection. */
   clientInfo(): Promise<string>;
-  /** Keys, a page at a time: the next cursor and the keys of this page. */
+  /** One page of keys: the next cursor, and the keys of this page. */
   scan(
     cursor: string | number,
     options: {
@@ -2891,22 +3026,22 @@ export interface BullMQClient {
       COUNT?: number | undefined;
     },
   ): Promise<[string, string[]]>;
-  /** Keys in batches. */
+  /** A stream of all matching keys, in batches. */
   scanStream(options: { match: string; count?: number | undefined }): Readable;
-  /** In a cluster: the clients to ask for the list of clients. */
+  /** In a cluster: the clients whose `clientList()` BullMQ reads. */
   nodes?(): BullMQClient[];
 }
 /** Entries by stream. */
 export type BullMQStreams = [stream: string, entries: [id: string, fields: string[]][]][];
 /** The outcome of one command: its error, or its result. */
 export type BullMQResult = [error: Error | null, result: unknown];
-/** Commands that {@link exec} sends. */
+/** Commands that {@link exec} sends together. Each other method adds a command. */
 export interface BullMQTransaction {
   /** All fields of a hash, and their values. */
   hgetall(key: string): this;
   /** Sets fields of a hash. */
   hset(key: string, data: BullMQFields): this;
-  /** Returns the next cursor, and alternating fields and values. */
+  /** One page of a hash: the next cursor, and alternating fields and values. */
   hscan(
     key: string,
     cursor: string | number,
@@ -2916,7 +3051,7 @@ export interface BullMQTransaction {
   ): this;
   /** The members of a set. */
   smembers(key: string): this;
-  /** Returns the next cursor, and members. */
+  /** One page of a set: the next cursor, and members. */
   sscan(
     key: string,
     cursor: string | number,
@@ -2930,11 +3065,11 @@ export interface BullMQTransaction {
   lrange(key: string, start: number, end: number): this;
   /** The length of a list. */
   llen(key: string): this;
-  /** Without keys it adds nothing. */
+  /** Deletes keys. Without keys it adds nothing. */
   del(...keys: string[]): this;
   /** A script that was defined with {@link BullMQClient.defineCommand}. */
   runCommand(name: string, args: readonly unknown[]): this;
-  /** The outcome of each command, in order. */
+  /** Sends the commands. Returns the outcome of each command, in order. */
   exec(): Promise<BullMQResult[] | null>;
 }
 
@@ -2946,12 +3081,12 @@ export interface BullMQTlsOptions {
   cert?: string;
   /** The private key of `cert` in PEM. */
   key?: string;
-  /** The name to expect in the server's certificate. */
+  /** The name that the server's certificate must have. */
   servername?: string;
   /** `false` accepts any certificate. */
   rejectUnauthorized?: boolean;
 }
-/** Where a server is and how to talk to it, in the options of ioredis. Options that are not set are absent. */
+/** The manager's configuration as options of ioredis. Options that are not set are absent. */
 export interface BullMQOptions {
   /** The host of the server. */
   host?: string;
@@ -2963,18 +3098,18 @@ export interface BullMQOptions {
   db?: number;
   /** The ACL user. */
   username?: string;
-  /** The password, as it is now: ioredis does not ask again when it is rotated. */
+  /** The present password. A password that is rotated later does not reach ioredis. */
   password?: string;
-  /** Present where the connection uses TLS. */
+  /** Present if the connection uses TLS. */
   tls?: BullMQTlsOptions;
-  /** In place of `host` and `port`, with `name`. */
+  /** The sentinels, with `name`, in place of `host` and `port`. */
   sentinels?: {
     host: string;
     port: number;
   }[];
   /** The sentinels' name of the master. */
   name?: string;
-  /** `addressMap` in the words of ioredis. */
+  /** The `addressMap` of the manager, in the form of ioredis. */
   natMap?: Record<
     string,
     {
@@ -2986,15 +3121,15 @@ export interface BullMQOptions {
   sentinelUsername?: string;
   /** The password at the sentinels. */
   sentinelPassword?: string;
-  /** Present where connections to sentinels use TLS. */
+  /** Present if connections to sentinels use TLS. */
   sentinelTLS?: BullMQTlsOptions;
   /** Whether connections to sentinels use TLS. */
   enableTLSForSentinelMode?: boolean;
-  /** Milliseconds. */
+  /** The time limit of an attempt to connect, in milliseconds. */
   connectTimeout?: number;
-  /** Milliseconds. */
+  /** The delay of TCP keepalive, in milliseconds. */
   keepAlive?: number;
-  /** Commands wait for a connection without a bound, as BullMQ's workers demand. */
+  /** `null`: commands wait for a connection without a bound, as BullMQ's workers demand. */
   maxRetriesPerRequest: null;
 }
 
@@ -3003,8 +3138,8 @@ export interface BullMQOptions {
  * 5.77 and later, and 6; neither `ioredis` nor `redis` need be installed for 6.
  *
  * One client serves any number of queues, workers and other objects. Commands that do not block use the manager's one connection. Each `Worker` and
- * each `QueueEvents` makes a duplicate with one connection of its own for its blocking reads; `close()` of a worker closes that connection. The
- * caller disconnects the manager, after everything of BullMQ is closed.
+ * each `QueueEvents` makes a duplicate with its own connection for its blocking reads; `close()` of a worker closes that connection. Disconnect the
+ * manager yourself, after all objects of BullMQ are closed.
  *
  * The manager's `namespace` is not put before BullMQ's keys: BullMQ has its own option `prefix`. In a cluster give it a hash tag,
  * such as `prefix: '{paint}'`.
@@ -3019,15 +3154,24 @@ export declare function bullmqConnection(manager: IRedisConnection): BullMQClien
  * Options with which BullMQ, from version 4 on, makes connections of its own to the server of `manager` through ioredis:
  * `new Queue('paint', { connection: bullmqOptions(manager) })`.
  *
- * They hold the password in the clear, since BullMQ's own client needs it: this is the only call that gives a secret out. They do not have the
+ * The options contain the password in the clear, since ioredis needs it: this is the only call that returns a secret. They do not contain the
  * manager's namespace, deadlines and limits. `maxRetriesPerRequest` is `null`, as BullMQ's workers demand.
  *
- * @throws RedisError of kind `config` for what such options cannot express: `memory://`, a cluster, a password function (it would be called once
- * instead of at every connection). {@link bullmqConnection} serves all of these.
+ * @throws RedisError of kind `config` if the options cannot express the manager's configuration: `memory://`, a cluster, a password function (ioredis
+ * would call it once instead of at every connection). {@link bullmqConnection} works with all of these.
  */
 export declare function bullmqOptions(manager: IRedisConnection): BullMQOptions;
 
-/** The error of a responder, as the requester gets it: of kind `server`, with the responder's own name, message and code. */
+/**
+ * The error of a responder, thrown by `request()`. It has the kind `server`, and the name, message and code of the responder's error.
+ *
+ * @example
+ * try {
+ *   await bus.request('price', { sku: 'book' });
+ * } catch (error) {
+ *   if (error instanceof ResponderError) console.log(error.name, error.message);
+ * }
+ */
 export declare class ResponderError extends RedisError {
   /** The name of the responder's error: `TypeError`, `OrderNotFound`, … */
   readonly remoteName: string;
@@ -3038,19 +3182,145 @@ export declare class ResponderError extends RedisError {
   static [Symbol.hasInstance](value: unknown): boolean;
 }
 
-/** Starts something that runs on a container, and returns a function that ends it; its promise is awaited. */
+/**
+ * What a service names. A part that is left out stays untyped.
+ *
+ * @example
+ * interface Shop {
+ *   topics: { 'order.created': { id: number } };
+ *   requests: { price: { payload: { sku: string }; reply: number } };
+ *   queues: { mails: { welcome: { data: { to: string }; result: string } } };
+ * }
+ * const redis = await createContainer<Shop>({ url: 'redis://localhost' });
+ * await redis.getBus().publish('order.created', { id: 7 });
+ * await redis.getQueue('mails').add('welcome', { to: 'ann@example.org' });
+ */
+export interface ServiceTypes {
+  /** The payload of each topic. */
+  topics?: object;
+  /** The payload of each request and of its reply, as `{ payload; reply }` by topic. */
+  requests?: object;
+  /** The jobs of each queue: by the name of a job its `{ data; result }`. */
+  queues?: object;
+}
+/** The names of the members of `T`. */
+type NameOf<T> = keyof T & string;
+/** The payload of a request. */
+type PayloadOf<R> = R extends {
+  payload: infer P;
+}
+  ? P
+  : unknown;
+/** The payload of its reply. */
+type ReplyOf<R> = R extends {
+  reply: infer P;
+}
+  ? P
+  : unknown;
+/** The data of a job. */
+type DataOf<J> = J extends {
+  data: infer D;
+}
+  ? D
+  : unknown;
+/** The result of a job. */
+type ResultOf<J> = J extends {
+  result: infer R;
+}
+  ? R
+  : unknown;
+/** The methods of a bus that take the names of topics with payloads. */
+export interface TopicsOf<T extends object> {
+  /** As of {@link MessageBus}, for the topics that are named. */
+  publish<K extends NameOf<T>>(topic: K, message: Envelope<T[K]> | T[K], options?: PublishOptions): Promise<number>;
+  /** As of {@link MessageBus}, for the topics that are named. */
+  subscribe<K extends NameOf<T>>(
+    topic: K,
+    handler: (message: Envelope<T[K]>, context: MessageContext) => unknown,
+    options?: SubscribeOptions,
+  ): Promise<Unsubscribe>;
+  /** As of {@link MessageBus}, for the topics that are named. */
+  messages<K extends NameOf<T>>(topic: K, options?: MessagesOptions): AsyncIterable<Envelope<T[K]>>;
+}
+/** The methods of a bus that take the names of requests. */
+export interface RequestsOf<R extends object> {
+  /** As of {@link MessageBus}, for the requests that are named. */
+  request<K extends NameOf<R>>(topic: K, payload: PayloadOf<R[K]>, options?: RequestOptions): Promise<ReplyOf<R[K]>>;
+  /** As of {@link MessageBus}, for the requests that are named. */
+  respond<K extends NameOf<R>>(
+    topic: K,
+    handler: (payload: PayloadOf<R[K]>, envelope: Envelope<PayloadOf<R[K]>>) => ReplyOf<R[K]> | Promise<ReplyOf<R[K]>>,
+  ): Promise<Unsubscribe>;
+}
+/** A bus that knows the topics and requests of a service. */
+export type TypedBus<S extends ServiceTypes> = Omit<IMessageBus, 'publish' | 'subscribe' | 'messages' | 'request' | 'respond'> &
+  (S extends {
+    topics: infer T extends object;
+  }
+    ? TopicsOf<T>
+    : Pick<IMessageBus, 'publish' | 'subscribe' | 'messages'>) &
+  (S extends {
+    requests: infer R extends object;
+  }
+    ? RequestsOf<R>
+    : Pick<IMessageBus, 'request' | 'respond'>);
+/** A job of a queue whose jobs `J` are known: its name says what its data is. */
+export type NamedJob<J extends object> = {
+  [K in NameOf<J>]: Job<DataOf<J[K]>, ResultOf<J[K]>> & {
+    readonly name: K;
+  };
+}[NameOf<J>];
+/** A job to add to a queue whose jobs `J` are known. */
+export type NamedJobToAdd<J extends object> = {
+  [K in NameOf<J>]: {
+    name: K;
+    data: DataOf<J[K]>;
+    options?: JobOptions | undefined;
+  };
+}[NameOf<J>];
+/** The data of any job of `J`. */
+type AnyData<J extends object> = DataOf<J[NameOf<J>]>;
+/** The result of any job of `J`. */
+type AnyResult<J extends object> = ResultOf<J[NameOf<J>]>;
+/** The methods of a queue that take the names of jobs. */
+export interface JobsOf<J extends object> {
+  /** As of {@link TaskQueue}, for the jobs that are named. */
+  add<K extends NameOf<J>>(name: K, data: DataOf<J[K]>, options?: JobOptions): Promise<Job<DataOf<J[K]>, ResultOf<J[K]>>>;
+  /** As of {@link TaskQueue}, for the jobs that are named. */
+  addBulk(jobs: NamedJobToAdd<J>[]): Promise<Job<AnyData<J>, AnyResult<J>>[]>;
+  /** As of {@link TaskQueue}. The name of the job says what its data is: `if (job.name === 'welcome') …`. */
+  process(
+    processor: (job: NamedJob<J>, context: JobContext) => AnyResult<J> | Promise<AnyResult<J>>,
+    options?: WorkerOptions,
+  ): TaskWorker<AnyData<J>, AnyResult<J>>;
+}
+/** A queue that knows its jobs. */
+export type TypedQueue<J extends object> = Omit<ITaskQueue<AnyData<J>, AnyResult<J>>, 'add' | 'addBulk' | 'process'> & JobsOf<J>;
+/** A {@link Container} that knows the names of a service. */
+export interface TypedContainer<S extends ServiceTypes> extends Omit<Container, 'getBus' | 'getQueue'> {
+  /** The message bus, the same object each time. */
+  getBus(): TypedBus<S>;
+  /** The queue with this name, the same object each time. */
+  getQueue: S extends {
+    queues: infer Q extends object;
+  }
+    ? <K extends NameOf<Q>>(name: K) => Q[K] extends object ? TypedQueue<Q[K]> : never
+    : Container['getQueue'];
+}
+
+/** Starts a task of the user's on a container, and returns a function that ends the task. If that function returns a promise, it is awaited. */
 export type Coordinator = (container: Container) => (() => unknown) | Promise<() => unknown>;
 /** Options of {@link createContainer}. Unknown names are refused. */
 export interface ContainerOptions {
   /** The URL of Redis; wins over `redis.url`. Default: from the environment, see `redisConfigFromEnv`. */
   url?: string | URL | undefined;
-  /** The same as `url`, which excludes it. */
+  /** The same as `url`. Give only one of the two. */
   redisUrl?: string | URL | undefined;
   /** The configuration of the manager. */
   redis?: RedisConfig | undefined;
   /** The prefix of every key and topic; wins over `redis.namespace`. */
   namespace?: string | undefined;
-  /** The same as `namespace`, which excludes it. */
+  /** The same as `namespace`. Give only one of the two. */
   redisNamespace?: string | undefined;
   /** Options of the bus. */
   bus?: MessageBusOptions | undefined;
@@ -3063,19 +3333,20 @@ export interface ContainerOptions {
   /** Options of the sessions. */
   sessions?: SessionStoreOptions | undefined;
   /**
-   * Started last, one after another, and stopped first, in the opposite order. `false` leaves one out. `true` is for built-in ones: `sweeper` notices
-   * crashed workers even if this process has no workers and no listeners.
+   * Tasks by name. They are started last, one after another, and stopped first, in the opposite order. `false` leaves a task out. `true` starts a
+   * built-in task: `sweeper` notices crashed workers even if this process has no workers and no listeners.
    */
   coordinators?: Record<string, boolean | Coordinator> | undefined;
   /**
-   * Milliseconds that `shutdown()` waits for all coordinators together, and again for all parts; then it goes on without them. Jobs in hand may use
-   * the second period except its last fifth, at most 2 s, in which the remaining jobs are handed back. From 0. Default 10 000.
+   * How long `shutdown()` waits for all coordinators together, and then again for all parts together, in milliseconds from 0. After that it goes on
+   * without them. Running jobs may use the second period except its last fifth, at most 2 s, in which the remaining jobs are handed back. Default
+   * 10 000.
    */
   shutdownTimeoutMs?: number | undefined;
 }
 /**
- * Whether each part answers. `ok`: all parts do. `redis`: the manager's `health()` is `ok` and `writable`: the whole key space is served and writes
- * are accepted. A queue from `getQueue()` is `queue:` and its name; after `getSessions()` there is `sessions`.
+ * Whether each part answers. `ok`: all parts answer. `redis`: the manager's `health()` is `ok` and `writable`, so the whole key space is served and
+ * writes are accepted. A queue from `getQueue()` is `queue:` and its name; after `getSessions()` there is also `sessions`.
  */
 export interface ContainerHealth {
   /** Do all parts answer? */
@@ -3112,8 +3383,8 @@ export interface Container {
   /** Asks each part. Never rejects; bounded by the manager's `commandTimeoutMs`. */
   health(): Promise<ContainerHealth>;
   /**
-   * Stops the coordinators, closes the queues with their workers and then the bus, unregisters the workers of the registry, ends the connections.
-   * Idempotent and bounded: see `shutdownTimeoutMs`. Rejects at the end if something went wrong: with the error, or with an `AggregateError` of
+   * Stops the coordinators, closes the queues with their workers and what takes over or watches threads of checkpoints, then the bus, unregisters the
+   * workers of the registry, ends the connections. Idempotent and bounded: see `shutdownTimeoutMs`. Rejects at the end if something went wrong: with the error, or with an `AggregateError` of
    * several. Jobs that were handed back are not an error.
    */
   shutdown(): Promise<void>;
@@ -3121,7 +3392,7 @@ export interface Container {
   [Symbol.asyncDispose](): Promise<void>;
 }
 /**
- * Connects, and puts the parts together. If anything fails, everything that was started is ended again.
+ * Connects, and makes the parts. If anything fails, everything that was started is ended again.
  *
  * @param options Options, or the URL of Redis alone.
  * @example
@@ -3132,29 +3403,41 @@ export interface Container {
  * says that Redis is off, see `redisConfigFromEnv`; `config`, naming the option; and what a coordinator rejects with.
  */
 export declare function createContainer(options?: ContainerOptions | string | URL): Promise<Container>;
+/**
+ * As above, for a service that names its topics, requests, queues and jobs: another name, payload, data or result does not compile.
+ *
+ * @example
+ * interface Shop {
+ *   topics: { 'order.created': { id: number } };
+ *   queues: { mails: { welcome: { data: { to: string }; result: string } } };
+ * }
+ * const redis = await createContainer<Shop>({ url: 'redis://localhost' });
+ * await redis.getBus().publish('order.created', { id: 7 });
+ */
+export declare function createContainer<S extends ServiceTypes>(options?: ContainerOptions | string | URL): Promise<TypedContainer<S>>;
 
 /** Options of {@link once}. */
 export interface OnceOptions {
-  /** Milliseconds that `fn` may take, from 1 to 2 147 483 647. Default 600 000, which is ten minutes. */
+  /** How long `fn` may take, in milliseconds from 1 to 2 147 483 647. Default 600 000, which is ten minutes. */
   timeoutMs?: number | undefined;
 }
 /**
  * Runs `fn` unless a caller runs it now or has run it less than `ttlSec` ago. Of any number of concurrent callers, in any number of processes,
- * exactly one runs it; the others get `null` at once.
+ * exactly one runs `fn`; the other callers get `null` at once.
  *
  * The key holds an opaque token from the start of `fn` until `ttlSec` after its success. While `fn` runs, a Rust thread renews the token, so an `fn`
  * that takes longer than `ttlSec`, or blocks the event loop, is not run twice. If `fn` fails, the key is free again. If its process dies, the key is
  * free after at most `ttlSec` (or a second, if that is longer): `fn` may have done its work or not. The result is not stored.
  *
- * An `fn` that takes longer than `timeoutMs` counts like one with a dead process: the caller gets kind `timeout`, the result of `fn` is dropped, and
- * the key is free after at most `ttlSec` (or a second). `once` of the same key within `fn` returns `null`, as for other callers.
+ * If `fn` takes longer than `timeoutMs`, the caller gets kind `timeout`, the result of `fn` is dropped, and the key is free after at most `ttlSec`
+ * (or a second). A call of `once` with the same key within `fn` returns `null`, as for other callers.
  *
- * @param key As for every method of the store.
+ * @param key A key of the store, as for {@link KVStore.get}.
  * @param ttlSec Seconds, fractions allowed, above 0.
- * @returns The result of `fn`, or `null` if this caller did not run it. If the server is away when
- * `fn` succeeds, the call still succeeds: the key is free `ttlSec` after the last renewal.
- * @throws The error of `fn`; RedisError of kind `config`,
- * `connection`, `timeout`, … if the key could not be taken: `fn` did not run; `timeout`, delivery `maybe-executed`, if `fn` took too long.
+ * @returns The result of `fn`, or `null` if this caller did not run `fn`. If the server is away when `fn` succeeds, the call still succeeds: the key
+ * is free `ttlSec` after the last renewal.
+ * @throws The error of `fn`. RedisError of kind `config`, `connection`, `timeout`, … if the key could not be taken: `fn` did not run; `timeout`,
+ * delivery `maybe-executed`, if `fn` took too long.
  */
 export declare function once<T>(
   kv: IKVStore,
@@ -3167,7 +3450,7 @@ export declare function once<T>(
  * Says whether an event is seen for the first time, and remembers it for `ttlSec`. Atomic: of any number of concurrent callers exactly one
  * gets `true`. The key is `seen:${eventId}`, in the store's namespace; a `~` at the start of the id or after a colon is written `%7E`.
  *
- * If a process dies after it has seen an event, no other process handles that event: use {@link once} if one must.
+ * If a process dies after it has seen an event, no other process handles that event. Use {@link once} if another process must.
  *
  * @param eventId Not empty, at most 1 MiB.
  * @param ttlSec Seconds, fractions allowed, above 0.
@@ -3176,8 +3459,8 @@ export declare function once<T>(
 export declare function deduplicateEvent(kv: IKVStore, eventId: string, ttlSec: number): Promise<boolean>;
 
 /**
- * Control of the engine behind `memory://name`. Every call is synchronous: when it returns, its effect is visible. All throw a
- * `RedisError` of kind `closed` when nothing is connected to an engine of that name.
+ * Control of the engine behind `memory://name`. Every call is synchronous: when it returns, its effect is visible. Every call throws a `RedisError` of
+ * kind `closed` when nothing is connected to an engine of that name.
  */
 export interface MemoryControl {
   /** Lets `ms` milliseconds pass, on the engine's clock: keys expire and waits time out before this returns. */
@@ -3193,7 +3476,7 @@ export interface MemoryControl {
   resume(): void;
   /** Executes the next `n` commands, loses their replies and cuts their connections. */
   dropReplies(n: number): void;
-  /** Cuts every connection. The data waits a minute for somebody to reconnect. */
+  /** Cuts every connection. The data are kept for a minute, until a client reconnects. */
   killClients(): void;
   /** Delays every reply by `ms` milliseconds of real time; 0 ends it. */
   latency(ms: number): void;
@@ -3222,7 +3505,14 @@ export interface MemoryEntry {
 /** Control of the engine behind `memory://name`, for tests. */
 export declare function memoryControl(name: string): MemoryControl;
 
-/** Thrown by a processor, it fails the job at once, even if attempts are left. */
+/**
+ * A processor throws this error to fail the job at once, even if attempts are left.
+ *
+ * @example
+ * queue.process(async ({ data }) => {
+ *   if (!data.to) throw new UnrecoverableError('no address');
+ * });
+ */
 export declare class UnrecoverableError extends Error {
   constructor(
     message?: string,
@@ -3233,7 +3523,14 @@ export declare class UnrecoverableError extends Error {
   /** True for an error of any copy of this package, in any VM context. */
   static [Symbol.hasInstance](value: unknown): boolean;
 }
-/** Thrown by a processor, it puts the job back for `delayMs` milliseconds without using up an attempt. */
+/**
+ * A processor throws this error to delay the job for `delayMs` milliseconds without using up an attempt.
+ *
+ * @example
+ * queue.process(async () => {
+ *   if (await isBusy()) throw new DelayError(30_000);
+ * });
+ */
 export declare class DelayError extends Error {
   /** Milliseconds. */
   readonly delayMs: number;
@@ -3245,7 +3542,17 @@ export declare class DelayError extends Error {
   /** True for an error of any copy of this package, in any VM context. */
   static [Symbol.hasInstance](value: unknown): boolean;
 }
-/** The error of {@link Job.waitUntilFinished} when the job failed for good; its message is the job's `failedReason`. */
+/**
+ * The error of {@link Job.waitUntilFinished} when the job failed for good. Its message is the job's `failedReason`.
+ *
+ * @example
+ * const job = await queue.add('send', mail);
+ * try {
+ *   await job.waitUntilFinished({ timeoutMs: 60_000 });
+ * } catch (error) {
+ *   if (error instanceof JobFailedError) console.log(error.message);
+ * }
+ */
 export declare class JobFailedError extends Error {
   /** The job's id. */
   readonly jobId: string;
@@ -3256,13 +3563,13 @@ export declare class JobFailedError extends Error {
 
 /** Options of {@link retry}. */
 export interface RetryOptions {
-  /** Attempts in all, the first included: a whole number from 1. Default 3. */
+  /** The most attempts, the first included: a whole number from 1. Default 3. */
   maxAttempts?: number | undefined;
-  /** Milliseconds before the second attempt, from 0. Default 100. */
+  /** The delay before the second attempt, in milliseconds, from 0. Default 100. */
   minDelayMs?: number | undefined;
-  /** Milliseconds that no delay exceeds, from `minDelayMs`. Default 10 000. */
+  /** The longest delay, in milliseconds, from `minDelayMs`. Default 10 000. */
   maxDelayMs?: number | undefined;
-  /** The growth of each delay over the one before, from 1 to 100. Default 2. */
+  /** The factor by which each delay is longer than the previous delay, from 1 to 100. Default 2. */
   factor?: number | undefined;
   /** `true`: each delay is random between `minDelayMs` and its computed value, so that many callers spread out. Default true. */
   jitter?: boolean | undefined;
@@ -3274,13 +3581,13 @@ export interface RetryOptions {
 /**
  * Calls `fn` until it succeeds, `maxAttempts` times at most, with exponential backoff and jitter in between.
  *
- * It does not check what `fn` has done already: a `RedisError` whose `delivery` is `maybe-executed` is retried too. So make `fn` safe to repeat, or
- * return false from `shouldRetry`.
+ * An attempt may have had an effect before it failed: a `RedisError` whose `delivery` is `maybe-executed` is retried too. So make `fn` safe to repeat,
+ * or return false from `shouldRetry`.
  *
  * @param fn Gets the number of the attempt, from 1.
  * @returns The result of `fn`.
- * @throws The error of the last attempt, unchanged;
- * RedisError of kind `cancelled` when `signal` was aborted before or between attempts; `config` for a bad option.
+ * @throws The error of the last attempt, unchanged. RedisError of kind `cancelled` when `signal` was aborted before or between attempts; `config` for
+ * a bad option.
  */
 export declare function retry<T>(fn: (attempt: number) => Promise<T> | T, options?: RetryOptions): Promise<T>;
 
@@ -3307,7 +3614,7 @@ export declare function shutdownOnSignals(
   options?: ShutdownSignals,
 ): () => void;
 
-/** The result of {@link makeRedisSuite}. All three names are the same manager, which has the connections each purpose needs. */
+/** The result of {@link makeRedisSuite}. All three names are the same manager, which opens the connections that each purpose needs. */
 export interface RedisSuite {
   /** For commands. */
   base: RedisConnectionManager;
@@ -3315,14 +3622,13 @@ export interface RedisSuite {
   pub: RedisConnectionManager;
   /** For subscribing. */
   sub: RedisConnectionManager;
-  /** Ends all of them. Idempotent. */
+  /** Disconnects the manager. Idempotent. */
   disconnect(): Promise<void>;
-  /** Disconnects all of them. */
+  /** The same as {@link disconnect}. */
   [Symbol.asyncDispose](): Promise<void>;
 }
 /**
- * Managers for all purposes, connected and pinged. One manager serves them all, with the separate connections that Redis demands, so there is one
- * configuration and one thing to end.
+ * Makes a manager, connects it and pings the server. The one manager serves all purposes, with the separate connections that Redis demands.
  *
  * @throws RedisError The errors of `connect()` and `ping()`; then nothing stays open.
  */

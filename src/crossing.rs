@@ -1,7 +1,7 @@
-//! The boundary between a binding and the features: calls in, outcomes out, without naming Node.
+//! The boundary between a binding and the features. Calls come in and outcomes go out; nothing here depends on Node.js.
 //!
-//! A call is a verb and its [`Arg`]s. The caller is represented by an [`Answer`], which gets exactly one [`Outcome`]. Features decide
-//! what they return; the binding only converts it.
+//! A call is a verb and its [`Arg`]s. The caller is represented by an [`Answer`], which gets exactly one [`Outcome`]. Features
+//! decide what they return; the binding only converts it.
 
 pub mod codes;
 
@@ -58,19 +58,19 @@ pub enum Outcome {
     /// A `Buffer`.
     Bytes(Bytes),
     List(Vec<Outcome>),
-    /// A reply as the server gave it: bulk strings are strings where they are UTF-8 and `Buffer`s where not.
+    /// A server's reply. A bulk string becomes a string if it is UTF-8, and a `Buffer` otherwise.
     Reply(Reply),
 }
 
-/// Does `JSON.parse` accept the text? At any depth, with numbers of any size, and with halves of surrogate pairs.
+/// True if `JSON.parse` accepts the text, at any depth, with numbers of any size, and with unpaired surrogates.
 #[must_use]
 pub fn is_json(text: &str) -> bool {
     serde_json::from_str::<IgnoredAny>(text).is_ok()
 }
 
-/// Takes outcomes by number; implemented by the binding.
+/// Takes outcomes by the number of the call; implemented by the binding.
 pub trait Completions: Send + Sync {
-    /// Takes an outcome. Returns whether [`Completions::wake`] must be called; once for many outcomes is enough.
+    /// Takes an outcome. Returns whether [`Completions::wake`] must be called; one call for many outcomes is enough.
     fn complete(&self, number: u32, outcome: Result<Outcome>) -> bool;
     /// Takes values for the object behind `handle` that belong to no call. Returns the same as [`Completions::complete`].
     fn deliver(&self, handle: u32, values: Vec<Outcome>) -> bool;
@@ -82,7 +82,7 @@ pub trait Completions: Send + Sync {
 
 /// Sends values that belong to no call (messages, jobs, events) to one object of the binding. Cheap to clone.
 ///
-/// It bounds nothing: a sender that may deliver more than the other side takes must bound it.
+/// An outlet has no limit: a sender that may deliver more than the receiver takes must limit itself.
 #[derive(Clone)]
 pub struct Outlet {
     completions: Arc<dyn Completions>,
@@ -142,7 +142,7 @@ impl Answer {
         Self(None)
     }
 
-    /// Gives the outcome.
+    /// Answers the caller.
     pub fn give(mut self, outcome: Result<Outcome>) {
         self.finish(outcome);
     }
@@ -169,14 +169,14 @@ impl Drop for Answer {
     }
 }
 
-/// The acts for the end of the open batch, if one is open.
+/// The actions for the end of the open batch, if one is open.
 type Afterwards = Option<Vec<Box<dyn FnOnce()>>>;
 
 thread_local! {
     static AFTERWARDS: RefCell<Afterwards> = const { RefCell::new(None) };
 }
 
-/// Runs `work`. Wake-ups that it causes happen once, at its end.
+/// Runs `work`. Wake-ups that it causes are collected until its end.
 pub fn batch<T>(work: impl FnOnce() -> T) -> T {
     let outermost = AFTERWARDS.try_with(|list| {
         let mut list = list.borrow_mut();
@@ -184,7 +184,7 @@ pub fn batch<T>(work: impl FnOnce() -> T) -> T {
         list.get_or_insert_default();
         outermost
     });
-    // An ending thread cannot collect acts any more; then each act is done at once.
+    // A thread that is ending has no thread-local list. Each action then runs at once.
     let outermost = outermost.unwrap_or(false);
     // Dropped also when `work` panics, so that outcomes completed by then are announced.
     let _end = outermost.then_some(EndOfBatch);
@@ -202,7 +202,7 @@ impl Drop for EndOfBatch {
     }
 }
 
-/// Does `act` at the end of the open [`batch`], or now if there is none. Works while the thread ends, too.
+/// Runs `act` at the end of the open [`batch`], or at once if no batch is open or the thread is ending.
 pub fn at_end_of_batch(act: impl FnOnce() + 'static) {
     let collects = AFTERWARDS.try_with(|list| list.borrow().is_some()).unwrap_or(false);
     if collects {
@@ -212,13 +212,13 @@ pub fn at_end_of_batch(act: impl FnOnce() + 'static) {
     }
 }
 
-/// In tests, in place of a binding: hands outcomes on in the order in which they come.
+/// The binding of tests: passes on outcomes in the order in which they come.
 #[cfg(test)]
 pub(crate) struct HandedOn(std::sync::mpsc::Sender<Result<Outcome>>);
 
 #[cfg(test)]
 impl HandedOn {
-    /// An answer, and what receives its outcome.
+    /// An answer, and the receiver of its outcome.
     pub(crate) fn answer() -> (Answer, std::sync::mpsc::Receiver<Result<Outcome>>) {
         let (sender, outcomes) = std::sync::mpsc::channel();
         (Answer::to(Arc::new(Self(sender)), 1), outcomes)
@@ -247,7 +247,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_that_a_panic_drops_rejects_and_says_that_nobody_knows() {
+    fn an_answer_that_a_panic_drops_says_that_the_call_may_have_been_executed() {
         let (answer, outcomes) = HandedOn::answer();
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             let _answer = answer;
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_what_javascript_reads() {
+    fn json_is_the_same_as_for_json_parse() {
         let deep = format!("{}{}", "[".repeat(30_000), "]".repeat(30_000));
         for text in [&deep, " null\n", "-1e3081", r#""\ud800""#, r#"{"\ud800":[1E-999]}"#] {
             assert!(is_json(text), "{}", &text[..20.min(text.len())]);

@@ -1,15 +1,15 @@
-//! A lease: the right of a token to a key, for a time, and the task that renews it.
+//! A lease: a token holds a key for a limited time, and a task renews it.
 //!
-//! One task owns a lease from the moment it was obtained, and renews it every third of its length. The task measures the time from before a
-//! renewal was sent, on this machine's monotonic clock; the server measures from when it executed the renewal. So a lease is over here
-//! before it is over on the server. `CLOCK_MONOTONIC` goes on while a process is stopped: a process that was stopped for longer than its
-//! lease finds out as soon as it runs again.
+//! One task owns a lease from the moment it was obtained, and renews it every third of its length. The task measures the time
+//! from when it sent a renewal, by this machine's monotonic clock. The server measures from when it executed the renewal. So a
+//! lease ends here before it ends on the server. `CLOCK_MONOTONIC` advances while a process is stopped. So a process that was
+//! stopped for longer than its lease notices the loss as soon as it runs again.
 //!
-//! A lease ends in one of these ways: it is given up; it runs out without a confirmed renewal; the server says that its token no longer
-//! holds it; the manager is disconnected; its owner is dropped, which gives it up; its limit is reached, because the work that it is held
-//! for takes too long.
+//! A lease ends in one of these ways: it is given up; it expires without a confirmed renewal; the server says that the token no
+//! longer holds the key; the manager is disconnected; its owner is dropped, which gives it up; its limit is reached, because the
+//! work under the lease takes too long.
 //!
-//! Which key is held, and which scripts renew and give up a lease, is up to the feature: see [`LeaseScripts`].
+//! Each feature chooses its keys, and the scripts that renew and give up a lease: see [`LeaseScripts`].
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -27,15 +27,15 @@ use crate::resp::Reply;
 use crate::sync::{Mutex, MutexGuard};
 use crate::telemetry::Operation;
 
-/// Between a renewal that failed and the next.
+/// The delay between a failed renewal and the next one.
 const RETRY: Duration = Duration::from_millis(250);
 
-/// How a kind of lease is renewed and given up.
+/// The scripts of one kind of lease.
 #[derive(Debug)]
 pub struct LeaseScripts {
-    /// Called with the keys, the token and milliseconds. Says whether the token still holds it.
+    /// Renews the lease. Called with the keys, the token and milliseconds. Returns whether the token still holds the key.
     pub renew: &'static LazyLock<Script>,
-    /// Called with the keys and the token. Says whether the token still held it.
+    /// Gives up the lease. Called with the keys and the token. Returns whether the token still held the key.
     pub end: &'static LazyLock<Script>,
     pub operation: &'static LazyLock<Operation>,
 }
@@ -52,7 +52,7 @@ pub struct Held {
 }
 
 impl Held {
-    /// Renews it for `length` from now. False if the token no longer holds it.
+    /// Renews the lease for `length` from now. False if the token no longer holds the key.
     async fn renew(&self, length: Duration) -> Result<bool> {
         let script: &Script = self.scripts.renew;
         let packed = self.packed(script, 2).number(millis(length));
@@ -72,12 +72,12 @@ impl Held {
         keys().fold(packed, |packed, key| packed.word(key)).word(self.token.as_bytes())
     }
 
-    /// Gives it up. False if the token no longer held it.
+    /// Gives up the lease. False if the token no longer held the key.
     async fn end(&self) -> Result<bool> {
         yes(&self.manager.call(self.end_command()).await?)
     }
 
-    /// Gives it up without waiting for the answer: the token may hold it, and nobody wants it.
+    /// Gives up the lease without waiting for the answer. For a key that the token may hold although nobody uses it.
     pub fn abandon(&self) {
         self.manager.submit(self.end_command(), Sink::Ignored);
     }
@@ -94,20 +94,20 @@ fn yes(reply: &Reply) -> Result<bool> {
 /// A request to the task that holds a lease.
 #[derive(Debug)]
 pub enum Ask {
-    /// Answered when the lease ends: with an error of kind `lease-lost` unless it was given up.
+    /// Answered when the lease ends: with an error of kind `lease-lost` unless the lease was given up.
     Lost(Answer),
-    /// Renews it, and from now on for this long each time.
+    /// Renews the lease. This and all later renewals are for this long.
     Extend(Duration, Answer),
-    /// Gives it up; false if it was not held any more.
+    /// Gives up the lease; false if it was not held any more.
     Release(Answer),
-    /// Renews it once more, for this long, and leaves it to run out.
+    /// Renews the lease once more, for this long, and lets it expire.
     Leave(Duration, Answer),
-    /// Runs a command that gives it up; false if it was not held any more.
+    /// Runs a command that gives up the lease; false if it was not held any more.
     Finish(Command, Answer),
 }
 
 impl Ask {
-    /// Answers a request for a lease that is over.
+    /// Answers a request for a lease that has ended.
     fn refuse(self) {
         match self {
             Self::Lost(answer) | Self::Extend(_, answer) => answer.give(Err(lost("it is not held any more"))),
@@ -122,20 +122,20 @@ fn lost(why: &str) -> Error {
     Error::new(ErrorKind::LeaseLost, format!("the lease was lost: {why}"))
 }
 
-/// How long a lease is kept at most, and what becomes of it then.
+/// How long a lease is renewed at most, and how it ends then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
     None,
-    /// It is given up.
+    /// The lease is given up.
     GiveUp(Duration),
-    /// It is renewed no more, and runs out.
+    /// The lease is no longer renewed, and expires.
     RunOut(Duration),
 }
 
-/// The leases of one owner, a store for example, by the number that the face gave them.
+/// The leases of one owner, for example a store, by the number that TypeScript gave them.
 #[derive(Debug)]
 pub struct Leases {
-    /// Makes the tokens of this owner unlike those of any other.
+    /// A unique prefix of this owner's tokens.
     instance: String,
     tasks: Mutex<HashMap<u64, Kept>>,
 }
@@ -180,7 +180,7 @@ impl Leases {
         }
     }
 
-    /// Asks the task of lease `id`.
+    /// Sends a request to the task of lease `id`.
     pub fn ask(&self, id: u64, ask: Ask) {
         let unheard = match self.tasks().get(&id) {
             Some(kept) => kept.asks.send(ask).err().map(|unheard| unheard.0),
@@ -191,12 +191,12 @@ impl Leases {
         }
     }
 
-    /// Has a task keep `held`, which was asked for at `since`, for `length` each time, up to `limit`.
+    /// Starts a task that renews `held` for `length` each time, up to `limit`. `since` is when the lease was requested.
     pub fn keep(self: &Arc<Self>, id: u64, held: Held, since: Instant, length: Duration, limit: Limit) {
         let (sender, asks) = mpsc::unbounded_channel();
         let (ends, known) = watch::channel(later(since, length));
         self.tasks().insert(id, Kept { asks: sender, ends: known });
-        // The task must not keep the owner alive: without an owner nobody can ask for anything.
+        // The task must not keep the owner alive: the lease is given up when the owner is dropped.
         let leases = Arc::downgrade(self);
         let next = third(since, length);
         let longest = match limit {
@@ -218,7 +218,7 @@ impl Leases {
     }
 }
 
-/// Why a lease is over.
+/// Why a lease ended.
 enum End {
     GivenUp,
     Lost(Error),
@@ -226,7 +226,7 @@ enum End {
 
 struct Task {
     held: Held,
-    /// Until when it is certainly held: by the last renewal that the server confirmed, or by a shorter one that it may have made.
+    /// Until when the lease is certainly held: the end of the last confirmed renewal, or of a shorter one that may have been executed.
     ends: watch::Sender<Instant>,
     length: Duration,
     /// When to renew next.
@@ -245,7 +245,7 @@ impl Task {
             tokio::select! {
                 biased;
                 () = closing.cancelled() => {
-                    break End::Lost(lost("the connection manager was disconnected, nobody renews it"));
+                    break End::Lost(lost("the connection manager was disconnected"));
                 }
                 () = sleep_until(ends.into()) => {
                     break End::Lost(lost("it ran out before a renewal was confirmed"));
@@ -254,7 +254,7 @@ impl Task {
                     if matches!(self.limit, Limit::GiveUp(_)) {
                         self.held.abandon();
                     }
-                    break End::Lost(lost("what it was held for took too long"));
+                    break End::Lost(lost("the work under the lease took too long"));
                 }
                 ask = asks.recv() => {
                     let end = if let Some(ask) = ask {
@@ -268,7 +268,7 @@ impl Task {
                     }
                 }
                 () = sleep_until(self.next.into()) => match self.renew(self.length).await {
-                    // The next attempt follows; only the end of the lease is final.
+                    // After an unknown outcome the next attempt follows. Only the end of the lease is final.
                     Ok(()) | Err(Renewal::Unknown(_)) => {}
                     Err(Renewal::Over(end)) => break end,
                 },
@@ -282,7 +282,8 @@ impl Task {
         }
     }
 
-    /// Renews for `length`, and waits for the answer no longer than until the lease ends, by this renewal or by the one before.
+    /// Renews the lease for `length`. Waits for the answer until the end of this renewal or of the previous one, whichever is
+    /// first.
     async fn renew(&mut self, length: Duration) -> Result<(), Renewal> {
         let sent = Instant::now();
         let renewed_until = later(sent, length);
@@ -294,7 +295,7 @@ impl Task {
                 self.next = third(sent, length);
                 Ok(())
             }
-            Ok(Ok(false)) => Err(Renewal::Over(End::Lost(lost("the server says that another one may hold it")))),
+            Ok(Ok(false)) => Err(Renewal::Over(End::Lost(lost("the token no longer holds it on the server")))),
             Ok(Err(error)) => {
                 if error.delivery() == Delivery::MaybeExecuted {
                     self.ends.send_replace(surely_until);
@@ -354,7 +355,7 @@ impl Task {
 /// Why a renewal was not confirmed.
 enum Renewal {
     Over(End),
-    /// It may have been made or not.
+    /// The renewal may have been executed.
     Unknown(Error),
 }
 
@@ -362,7 +363,7 @@ fn third(since: Instant, length: Duration) -> Instant {
     later(since, length / 3)
 }
 
-/// `since` and `length` later, or so late that nobody will see it.
+/// The time `length` after `since`, at most a year later, because `Instant` panics when a sum overflows.
 fn later(since: Instant, length: Duration) -> Instant {
     const FAR: Duration = Duration::from_hours(24 * 365);
     since + length.min(FAR)

@@ -1,5 +1,6 @@
-//! The verbs that can be called, each declared once: a row of [`verbs!`] gives its name, the method that its errors name, the operation
-//! that is measured, and its function. A class of targets implements [`Class`]; bindings know only [`Target`]s.
+//! The verbs that a binding can call. Each verb is declared once, in a row of [`verbs!`]: its name, the public method that its
+//! errors name, the operation under which it is measured, and its function. Each class implements [`Class`]; bindings know only
+//! [`Target`]s.
 
 use std::any::Any;
 use std::future::Future;
@@ -12,14 +13,14 @@ use crate::error::Result;
 use crate::lifecycle;
 use crate::telemetry::Operation;
 
-/// A verb of the targets `T`.
+/// A verb of the class `T`.
 #[derive(Debug)]
 pub struct Verb<T: 'static> {
-    /// Its name across the boundary, such as `kv.getSet`.
+    /// The name by which the binding calls it, such as `kv.getSet`.
     pub name: &'static str,
     /// The public method that its errors name, such as `KVStore.getSet`.
     pub owner: &'static str,
-    /// What is measured, interned at its first use.
+    /// The operation under which it is measured, registered at its first use.
     pub operation: fn() -> Operation,
     pub run: fn(&T, Call<'_>),
 }
@@ -30,7 +31,7 @@ impl<T> Verb<T> {
     }
 }
 
-/// One call of a verb. Its arguments are read as those of [`Arguments`].
+/// One call of a verb. Its arguments are read by the methods of [`Arguments`].
 #[derive(Debug)]
 pub struct Call<'a> {
     pub args: Arguments<'a>,
@@ -47,24 +48,24 @@ impl<'a> Deref for Call<'a> {
 }
 
 impl Call<'_> {
-    /// The operation under which its commands are measured.
+    /// The operation under which the commands of the call are measured.
     #[must_use]
     pub fn operation(&self) -> Operation {
         (self.operation)()
     }
 
-    /// Gives the outcome.
+    /// Answers the caller.
     pub fn give(self, outcome: Result<Outcome>) {
         self.answer.give(outcome);
     }
 
-    /// Does `act` here and now; its outcome is the answer.
+    /// Runs `act` on this thread before returning; its outcome is the answer.
     pub fn at_once(self, act: impl FnOnce(&Self) -> Result<Outcome>) {
         let outcome = act(&self);
         self.answer.give(outcome);
     }
 
-    /// Sends the command that `pack` gives; its reply becomes the answer.
+    /// Sends the command that `pack` returns; the decoded reply is the answer.
     pub fn send(self, manager: &Manager, decode: Decode, pack: impl FnOnce(&Self) -> Result<Command>) {
         match pack(&self) {
             Ok(command) => manager.submit(command, Sink::Answer(self.answer, decode)),
@@ -72,7 +73,7 @@ impl Call<'_> {
         }
     }
 
-    /// Runs the steps that `prepare` gives on the I/O thread; their outcome is the answer.
+    /// Runs the future that `prepare` returns on the I/O thread; its outcome is the answer.
     pub fn run<F>(self, prepare: impl FnOnce(&Self) -> Result<F>)
     where
         F: Future<Output = Result<Outcome>> + Send + 'static,
@@ -92,8 +93,8 @@ impl Call<'_> {
     }
 }
 
-/// The rows of a class: `"name" => function`. Its errors name the class and `name` unless the row says `as "Owner.method"`; its
-/// operation is the space and `name` unless the row says `in "operation"`.
+/// The verbs of a class, one row each: `"name" => function`. Errors name the class and `name` unless the row says `as
+/// "Owner.method"`. The operation is the space and `name` unless the row says `in "operation"`.
 macro_rules! verbs {
     ($space:literal $class:literal { $($name:literal $(as $owner:literal)? $(in $operation:literal)? => $run:expr;)* }) => {
         &[$($crate::verb::Verb {
@@ -115,28 +116,28 @@ macro_rules! verbs {
 
 pub(crate) use verbs;
 
-/// Something that can be opened, and has verbs.
+/// A class of objects that a binding can open and call.
 pub trait Class: Sized + 'static {
-    /// The name by which it is opened, before those of its verbs.
+    /// The name by which an object is opened. It is also the prefix of the names of the verbs.
     const NAME: &'static str;
     const VERBS: &'static [Verb<Self>];
-    /// What it is opened on.
+    /// The class of the object on which this one is opened.
     type Parent: Parent;
 
-    /// With options as JSON; deliveries and events go to `outlet`.
+    /// Opens an object with options as JSON. Its deliveries and events go to `outlet`.
     ///
     /// # Errors
     ///
     /// `config`, naming the option.
     fn open(parent: &Self::Parent, options: &str, outlet: Outlet) -> Result<Self>;
 
-    /// The object on which others are opened when they are opened on this target.
+    /// The object on which other objects are opened when a caller opens them on this one.
     fn parent(&self) -> &dyn Any {
         self
     }
 }
 
-/// A parent: something on which targets are opened.
+/// An object on which other objects are opened.
 pub trait Parent: Sized + 'static {
     /// Its name in errors.
     const CALLED: &'static str;
@@ -152,7 +153,7 @@ impl Parent for Manager {
     const CALLED: &'static str = "connection manager";
 }
 
-/// Nothing at all.
+/// The parent of a class that is opened on no object.
 impl Parent for () {
     const CALLED: &'static str = "process";
 
@@ -161,16 +162,16 @@ impl Parent for () {
     }
 }
 
-/// Something that was opened, of any class.
+/// An open object of any class.
 pub trait Target: Any {
-    /// Calls the verb of that place in the class' table; gives the answer back where there is none.
+    /// Calls the verb with this index in the class' table.
     ///
     /// # Errors
     ///
-    /// The answer, unanswered.
+    /// `answer`, not yet answered, if there is no such verb.
     fn call(&self, index: usize, args: &[Arg<'_>], answer: Answer) -> Result<(), Answer>;
 
-    /// The object on which others are opened when they are opened on this target.
+    /// The object on which other objects are opened when a caller opens them on this one.
     fn parent(&self) -> &dyn Any;
 }
 
@@ -211,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_says_who_is_named_and_what_is_measured() {
+    fn a_row_declares_the_name_the_public_method_and_the_operation() {
         let rows: Vec<_> = Toy::VERBS.iter().map(|verb| (verb.name, verb.owner, (verb.operation)().name())).collect();
         assert_eq!(
             rows,
@@ -224,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_verb_that_a_class_has_not_is_not_called() {
+    fn an_unknown_verb_gives_the_answer_back() {
         let target: Box<dyn Target> = Box::new(Toy);
         for (place, is_there) in [(0, true), (1, true), (3, false), (0_usize.wrapping_sub(1), false)] {
             assert_eq!(target.call(place, &[], Answer::to_nobody()).is_ok(), is_there, "{place}");
@@ -232,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reply_that_steps_cannot_decode_is_an_error_that_names_their_verb() {
+    fn an_unexpected_reply_is_an_error_that_names_the_verb() {
         lifecycle::start().unwrap();
         let (answer, outcomes) = HandedOn::answer();
         let target: Box<dyn Target> = Box::new(Toy);
@@ -242,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_opened_on_what_it_does_not_stand_on() {
+    fn a_target_of_another_class_is_not_accepted_as_a_parent() {
         let target: Box<dyn Target> = Box::new(Toy);
         assert!(Manager::of(Some(target.parent())).is_none() && Manager::of(None).is_none());
         assert!(<()>::of(None).is_some());

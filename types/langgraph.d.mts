@@ -18,7 +18,7 @@ export interface RedisSaverOptions extends CheckpointStoreOptions {
   serde?: SerializerProtocol | undefined;
 }
 /** What of a run a saver needs to write as its owner. */
-export type SaverOwner = Pick<CheckpointRun, 'thread' | 'fence' | 'signal'>;
+export type SaverOwner = Pick<CheckpointRun, 'thread' | 'fence'>;
 /**
  * Checkpoints of LangGraph in Redis 6.2 or later, without modules: a thread is that of a {@link CheckpointStore}, a `checkpoint_ns` is a scope, a
  * channel is a part, stored once for each version of it.
@@ -26,6 +26,10 @@ export type SaverOwner = Pick<CheckpointRun, 'thread' | 'fence' | 'signal'>;
  * Of every method: `thread_id`, `checkpoint_id` and a task are strings of 1 to 1 024 bytes without the character U+0000, `checkpoint_ns` may be
  * empty; another value rejects with kind `config`, naming it. A channel's name has no U+0000. Any call rejects with `connection`, `timeout`,
  * `closed` or `overloaded`, whose `delivery` says whether the server may have acted; each can be repeated then.
+ *
+ * @example
+ * const app = graph.compile({ checkpointer: new RedisSaver(manager) });
+ * await app.invoke(input, { configurable: { thread_id: 'user-7' } });
  */
 export declare class RedisSaver extends BaseCheckpointSaver {
   /** The store behind it. Its `acquire` and `resume` say who works on a thread; see {@link ownedBy}. */
@@ -50,7 +54,8 @@ export declare class RedisSaver extends BaseCheckpointSaver {
   /**
    * Saves a checkpoint, all of it or nothing. Of its channels those in `newVersions` are stored; the others are there already, by their versions.
    *
-   * @throws RedisError of kind `conflict` if that id is there with another content; `lease-lost` if somebody else owns the thread.
+   * @throws RedisError of kind `conflict` if that id, or the version of a channel, is there with another content; `lease-lost` if somebody else owns
+   * the thread.
    */
   put(config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata, newVersions: ChannelVersions): Promise<RunnableConfig>;
   /**

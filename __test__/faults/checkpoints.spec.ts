@@ -1,7 +1,8 @@
 /** Checkpoints when something breaks: answers that are lost, owners that die, stand still or are blocked. */
-import { type CheckpointInfo, type CheckpointRun, CheckpointStore, type CheckpointStoreOptions, WorkerRegistry } from 'redis-backplane';
+import { type CheckpointInfo, CheckpointStore, type CheckpointStoreOptions, WorkerRegistry } from 'redis-backplane';
 import { describe, expect, it } from 'vitest';
 import { startOwner, startResumer, told } from '../support/checkpoint-processes.ts';
+import { allOf, historyOf, taken } from '../support/checkpoints.ts';
 import { failureOf, refusalOf } from '../support/failure.ts';
 import { type Child, startProcess } from '../support/process.ts';
 import { useRig } from '../support/rig.ts';
@@ -18,22 +19,6 @@ const BLOCKED_MS = Number(process.env.CHECKPOINTS_BLOCKED_MS ?? 5_000);
 
 function storeOf(url: string, options?: CheckpointStoreOptions): CheckpointStore {
   return new CheckpointStore(rig.manager({ url, reconnect: RECONNECT }), options);
-}
-
-async function allOf<T>(items: AsyncIterable<T>): Promise<T[]> {
-  const all: T[] = [];
-  for await (const item of items) all.push(item);
-  return all;
-}
-
-function historyOf(store: CheckpointStore, thread: string): Promise<CheckpointInfo[]> {
-  return allOf(store.history(thread));
-}
-
-async function taken<S>(run: Promise<CheckpointRun<S> | null>): Promise<CheckpointRun<S>> {
-  const owned = await run;
-  if (owned === null) throw new Error('somebody else owns the thread');
-  return owned;
 }
 
 describe('an answer that is lost', () => {

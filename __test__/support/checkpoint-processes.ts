@@ -34,7 +34,7 @@ export function startOwner(args: OwnerArgs, timeoutMs = 120_000): Child {
         emit({ unblocked: Date.now() - begun });
       });
       const own = async (thread: string): Promise<void> => {
-        const run = await store.acquire<{ n: number }>(thread, { leaseMs, waitMs: 60_000, worker });
+        const run = await store.acquire<{ by: number; n: number }>(thread, { leaseMs, waitMs: 60_000, worker });
         if (run === null) throw new Error(`somebody else owns ${thread}`);
         run.signal.addEventListener('abort', () => emit({ aborted: thread, kind: kindOf(run.signal.reason) }));
         let told = false;

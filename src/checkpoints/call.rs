@@ -99,12 +99,17 @@ impl ScriptCall {
         packed.words(keys.iter().chain(&self.args).map(|word| &word[..]))
     }
 
+    /// The call, which may write; it is sent again where its answer is lost, if a repetition gives the same answer.
+    pub(super) fn command(&self, operation: crate::telemetry::Operation, repeatable: bool) -> Command {
+        if repeatable { self.reads(operation) } else { self.writes(operation) }
+    }
+
     /// The call, which may write.
     pub(super) fn writes(&self, operation: crate::telemetry::Operation) -> Command {
         self.packed().runs(operation, self.script)
     }
 
-    /// The call, which only reads.
+    /// The call, which only reads: it is sent again where its answer is lost.
     pub(super) fn reads(&self, operation: crate::telemetry::Operation) -> Command {
         self.packed().runs_repeatable(operation, self.script)
     }

@@ -59,14 +59,7 @@ impl Inner {
         limit: u64,
         wants: impl Fn(&[u8]) -> bool,
     ) -> Result<Overdue> {
-        let asked = Instant::now();
-        // All calls are made before the first answer is awaited, so that they take one round trip.
-        let calls: Vec<_> = (0..SHARES).map(|share| self.manager.call(self.overdue(operation, share, 0))).collect();
-        let mut replies = Vec::with_capacity(calls.len());
-        for reply in calls {
-            replies.push(reply.await?);
-        }
-        self.authority.was_cut_off_for(asked.elapsed());
+        let replies = self.first_pages(operation).await?;
         let mut look = Overdue::default();
         for (share, reply) in (0..).zip(replies) {
             let mut page = self.read(reply)?;
@@ -88,6 +81,27 @@ impl Inner {
         look.overdue.sort_by_key(|overdue| overdue.at);
         look.overdue.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
         Ok(look)
+    }
+
+    /// The first answer of each share.
+    async fn first_pages(&self, operation: Operation) -> Result<Vec<Reply>> {
+        let asked = Instant::now();
+        // All calls are made before the first answer is awaited, so that they take one round trip.
+        let calls: Vec<_> = (0..SHARES).map(|share| self.manager.call(self.overdue(operation, share, 0))).collect();
+        let mut replies = Vec::with_capacity(calls.len());
+        for reply in calls {
+            match reply.await {
+                Ok(reply) => replies.push(reply),
+                Err(error) => {
+                    if error.retryable() {
+                        self.authority.was_refused(asked);
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        self.authority.was_answered(asked);
+        Ok(replies)
     }
 
     async fn page(&self, operation: Operation, share: u32, passed: u64) -> Result<Page> {

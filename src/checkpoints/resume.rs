@@ -70,7 +70,6 @@ impl Wanted {
 }
 
 async fn find(inner: &Arc<Inner>, operation: Operation, wanted: &Wanted) -> Result<Outcome> {
-    let mut cut_off_since = None;
     tokio::time::sleep(wanted.pause).await;
     loop {
         inner.listen_for_crashes(operation);
@@ -78,14 +77,10 @@ async fn find(inner: &Arc<Inner>, operation: Operation, wanted: &Wanted) -> Resu
         if let Some(failure) = inner.crashes.failure() {
             return Err(failure);
         }
-        let asked = Instant::now();
-        let pause = match find_once(inner, operation, wanted, &mut cut_off_since).await {
+        let pause = match find_once(inner, operation, wanted).await {
             Ok(Look::Found(found)) => return Ok(found),
             Ok(Look::Nothing { next }) => next.map_or(LOOK, |next| next.min(LOOK)),
-            Err(error) if error.retryable() => {
-                cut_off_since.get_or_insert(asked);
-                LOOK
-            }
+            Err(error) if error.retryable() => LOOK,
             Err(error) => return Err(error),
         };
         let pause = pause + Duration::from_millis(fastrand::u64(1..=SPREAD_MS));
@@ -104,16 +99,8 @@ enum Look {
 }
 
 /// Looks once, and takes one of the threads. Several processes that look at once try the threads in different orders.
-async fn find_once(
-    inner: &Arc<Inner>,
-    operation: Operation,
-    wanted: &Wanted,
-    cut_off_since: &mut Option<Instant>,
-) -> Result<Look> {
+async fn find_once(inner: &Arc<Inner>, operation: Operation, wanted: &Wanted) -> Result<Look> {
     let Overdue { mut overdue, next } = inner.look(operation, MOST, |thread| wanted.accepts(thread)).await?;
-    if let Some(since) = cut_off_since.take() {
-        inner.authority.was_cut_off_for(since.elapsed());
-    }
     fastrand::shuffle(&mut overdue);
     for found in overdue {
         // Names cross as text, so the bytes of another program's thread are passed over.

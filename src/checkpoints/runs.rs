@@ -15,7 +15,7 @@ use super::save::{self, Draft, Right};
 use super::{Checkpoints, Inner, scripts};
 use crate::arguments::Arguments;
 use crate::backoff::Backoff;
-use crate::connection::{Channel, ChannelKind, Listener, Message, Sink};
+use crate::connection::{Channel, ChannelKind, ChannelMessage, Listener, Sink};
 use crate::crossing::Outcome;
 use crate::error::{Error, ErrorKind, Result};
 use crate::keys::checkpoints::Part as Key;
@@ -108,8 +108,16 @@ impl Inner {
         which: Which,
     ) -> Result<Attempt> {
         let mut unanswered = Unanswered { inner: self, operation, thread, id: claimant.id, is_answered: false };
+        let asked = Instant::now();
         let attempt = self.attempt(operation, thread, claimant, which).await;
-        unanswered.is_answered = attempt.is_ok();
+        match &attempt {
+            Ok(_) => {
+                unanswered.is_answered = true;
+                self.authority.was_answered(asked);
+            }
+            Err(error) if error.retryable() => self.authority.was_refused(asked),
+            Err(_) => {}
+        }
         attempt
     }
 
@@ -226,7 +234,7 @@ fn released(inner: &Inner, thread: &str, owner: &str, how: &str, delay: Duration
 struct Ears(Notify);
 
 impl Listener for Ears {
-    fn message(&self, message: &Message) {
+    fn message(&self, message: &ChannelMessage) {
         if &message.payload[..] == b"free" {
             self.0.notify_one();
         }

@@ -71,7 +71,8 @@ impl Draft {
         }
     }
 
-    fn read(call: &Arguments<'_>) -> Result<Self> {
+    /// And whether it is sent again where its answer is lost.
+    fn read(call: &Arguments<'_>) -> Result<(Self, bool)> {
         let mut options = call::options(call, 1)?;
         let mut draft = Self::copy(call::scope_option(&mut options)?, String::new());
         draft.id = call::name_option(&mut options, "id")?.unwrap_or_default();
@@ -92,11 +93,12 @@ impl Draft {
         draft.fence = call::fence_option(&mut options)?;
         draft.needs = options.flag("needsParent")?.unwrap_or(false);
         draft.lenient = options.flag("lenient")?.unwrap_or(false);
+        let repeatable = options.flag("repeatable")?.unwrap_or(false);
         options.stays("meta");
         options.finish()?;
         draft.meta = Bytes::copy_from_slice(call.text(2, "meta")?);
         draft.parts = parts(call, 3)?;
-        Ok(draft)
+        Ok((draft, repeatable))
     }
 
     /// The bytes of what is saved.
@@ -208,11 +210,12 @@ pub(super) fn save(store: &Checkpoints, call: Call<'_>) {
     let inner = Arc::clone(&store.0);
     call.run(|call| {
         let thread = call::name(call, 0, "thread")?.to_owned();
-        let draft = Draft::read(call)?;
+        let (draft, repeatable) = Draft::read(call)?;
         let (owner, operation) = (call.owner(), call.operation());
         draft.check(&inner, owner)?;
         // Accepted here and now, so that saves are made in the order of the calls.
-        let reply = inner.manager.call(draft.script(&inner, &thread, None).writes(operation));
+        let command = draft.script(&inner, &thread, None).command(operation, repeatable);
+        let reply = inner.manager.call(command);
         Ok(async move { draft.saved(&inner, owner, reply.await?) })
     });
 }
@@ -252,6 +255,7 @@ pub(super) fn add_pending(store: &Checkpoints, call: Call<'_>) {
         let mut options = call::options(call, 3)?;
         let scope = call::scope_option(&mut options)?;
         let fence = call::fence_option(&mut options)?;
+        let repeatable = options.flag("repeatable")?.unwrap_or(false);
         options.finish()?;
         let script = ScriptCall::of(&scripts::PENDING, &inner, thread)
             .arg(&scope)
@@ -266,7 +270,7 @@ pub(super) fn add_pending(store: &Checkpoints, call: Call<'_>) {
             let message = format!("{owner}: writes: expected at most maxBytes, {most} bytes, got {size} bytes");
             return Err(Error::config(message));
         }
-        let reply = inner.manager.call(script.writes(call.operation()));
+        let reply = inner.manager.call(script.command(call.operation(), repeatable));
         Ok(async move {
             let (word, rest) = call::tagged(reply.await?)?;
             match &word[..] {

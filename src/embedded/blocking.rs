@@ -1,7 +1,7 @@
-//! Clients that wait for a key: the keys they wait for, and the client that is served next.
+//! Clients that wait for keys, and the order in which they are served.
 //!
-//! A waiting client keeps its command. When a key it waits for changes, the command runs again: either it answers now,
-//! or the client keeps its place in the line.
+//! A waiting client keeps its command. When one of its keys changes, the command runs again. If there is still nothing for the
+//! client, it keeps its place in the queue.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
@@ -17,21 +17,21 @@ pub(super) struct Blocked {
 
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
-    /// Clients by the key they wait for, first come first served.
-    lines: HashMap<(usize, Key), VecDeque<usize>>,
+    /// The queue of clients for each key. The first client in a queue is served first.
+    queues: HashMap<(usize, Key), VecDeque<usize>>,
     deadlines: BTreeSet<(i64, usize)>,
-    /// Keys that changed and have a line.
+    /// Keys that changed and have a queue.
     ready: Vec<(usize, Key)>,
-    /// The key whose line is being served.
+    /// The key whose queue is being served.
     serving: Option<Key>,
 }
 
 impl Waiting {
     pub(super) fn add(&mut self, client: usize, db: usize, wait: &Wait) {
         for key in &wait.keys {
-            let line = self.lines.entry((db, Key::from(key.as_slice()))).or_default();
-            if !line.contains(&client) {
-                line.push_back(client);
+            let queue = self.queues.entry((db, Key::from(key.as_slice()))).or_default();
+            if !queue.contains(&client) {
+                queue.push_back(client);
             }
         }
         if let Some(at) = wait.deadline {
@@ -42,10 +42,10 @@ impl Waiting {
     pub(super) fn remove(&mut self, client: usize, blocked: &Blocked) {
         for key in &blocked.wait.keys {
             let place = (blocked.db, Key::from(key.as_slice()));
-            if let Some(line) = self.lines.get_mut(&place) {
-                line.retain(|&c| c != client);
-                if line.is_empty() {
-                    self.lines.remove(&place);
+            if let Some(queue) = self.queues.get_mut(&place) {
+                queue.retain(|&c| c != client);
+                if queue.is_empty() {
+                    self.queues.remove(&place);
                 }
             }
         }
@@ -55,18 +55,18 @@ impl Waiting {
     }
 
     pub(super) fn changed(&mut self, db: usize, key: &[u8]) {
-        if self.lines.is_empty() {
+        if self.queues.is_empty() {
             return;
         }
         let place = (db, Key::from(key));
-        if self.lines.contains_key(&place) && !self.ready.contains(&place) {
+        if self.queues.contains_key(&place) && !self.ready.contains(&place) {
             self.ready.push(place);
         }
     }
 
     /// Every key of `db` may have changed.
     pub(super) fn changed_all(&mut self, db: usize) {
-        let keys: Vec<Key> = self.lines.keys().filter(|k| k.0 == db).map(|k| Key::clone(&k.1)).collect();
+        let keys: Vec<Key> = self.queues.keys().filter(|k| k.0 == db).map(|k| Key::clone(&k.1)).collect();
         for key in keys {
             self.changed(db, &key);
         }
@@ -76,7 +76,7 @@ impl Waiting {
         std::mem::take(&mut self.ready)
     }
 
-    /// A waiting client is served from the key that became ready, whatever else it waits for.
+    /// Sets the key whose queue is being served. A client gets data from this key only, although it may wait for others too.
     pub(super) fn serve(&mut self, key: Option<Key>) {
         self.serving = key;
     }
@@ -89,13 +89,13 @@ impl Waiting {
         self.ready.len()
     }
 
-    /// Forgets the keys that became ready after the first `keep`.
+    /// Keeps only the first `keep` of the keys that became ready.
     pub(super) fn forget_ready(&mut self, keep: usize) {
         self.ready.truncate(keep);
     }
 
-    pub(super) fn line(&self, place: &(usize, Key)) -> Vec<usize> {
-        self.lines.get(place).map(|line| line.iter().copied().collect()).unwrap_or_default()
+    pub(super) fn queue(&self, place: &(usize, Key)) -> Vec<usize> {
+        self.queues.get(place).map(|queue| queue.iter().copied().collect()).unwrap_or_default()
     }
 
     pub(super) fn first_deadline(&self) -> Option<i64> {
@@ -107,6 +107,6 @@ impl Waiting {
     }
 
     pub(super) fn clients(&self) -> usize {
-        self.lines.values().flatten().collect::<std::collections::HashSet<_>>().len()
+        self.queues.values().flatten().collect::<std::collections::HashSet<_>>().len()
     }
 }

@@ -1,4 +1,4 @@
-//! One client of an engine: what it has sent, what it is owed, and the modes it is in.
+//! One client of an engine: its input, its output, and its modes.
 
 use std::sync::Arc;
 
@@ -15,11 +15,11 @@ pub(super) enum ReplyMode {
     #[default]
     On,
     Off,
-    /// The next command is not answered.
+    /// The next command gets no reply.
     Skip,
 }
 
-/// A queued MULTI.
+/// An open transaction (MULTI) with its queued commands.
 #[derive(Debug, Default)]
 pub(super) struct Transaction {
     pub(super) commands: Vec<Vec<Vec<u8>>>,
@@ -27,21 +27,21 @@ pub(super) struct Transaction {
 }
 
 #[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a mode Redis has, on or off by itself")]
+#[expect(clippy::struct_excessive_bools, reason = "independent modes of a Redis client")]
 pub(super) struct Client {
     pub(super) id: u64,
     pub(super) pipe: Arc<Pipe>,
     pub(super) parser: Parser,
-    /// Bytes received and not yet run; starts where the parser's command starts.
+    /// Received bytes that have not been executed. They start where the parser's command starts.
     pub(super) input: Vec<u8>,
     pub(super) output: Vec<u8>,
-    /// Whether it is on the list of clients with output.
+    /// Whether the client is on the list of clients with output.
     pub(super) marked: bool,
     pub(super) resp3: bool,
     pub(super) db: usize,
     pub(super) name: Vec<u8>,
     pub(super) transaction: Option<Transaction>,
-    /// Watched keys; `true` if the key was already past its time when WATCH came.
+    /// Watched keys; `true` if the key had already expired when WATCH was called.
     pub(super) watched: Vec<((usize, Key), bool)>,
     pub(super) watch_broken: bool,
     pub(super) channels: IndexSet<Vec<u8>>,
@@ -49,14 +49,14 @@ pub(super) struct Client {
     pub(super) shards: IndexSet<Vec<u8>>,
     pub(super) blocked: Option<Blocked>,
     pub(super) reply_mode: ReplyMode,
-    /// Closed as soon as its output is handed over.
+    /// The client is closed when its output has been passed on.
     pub(super) closing: bool,
-    /// The peer has hung up.
+    /// The peer has closed the connection.
     pub(super) hung_up: bool,
-    /// A reply was lost to a fault: nothing more may be sent.
+    /// A fault dropped a reply: nothing more may be sent.
     pub(super) lossy: bool,
     pub(super) no_evict: bool,
-    /// Has given the password, or came while there was none.
+    /// The client has given the password, or connected while there was none.
     pub(super) authenticated: bool,
     pub(super) created: i64,
     pub(super) active: i64,
@@ -94,7 +94,7 @@ impl Client {
         }
     }
 
-    /// What it has subscribed to.
+    /// The client's subscriptions of one kind.
     pub(super) fn names(&mut self, kind: Kind) -> &mut IndexSet<Vec<u8>> {
         match kind {
             Kind::Channel => &mut self.channels,

@@ -1,4 +1,5 @@
-//! The settings of an engine. `maxmemory`, `requirepass` and the script time limit act; the others are remembered.
+//! The settings of an engine. Only `maxmemory`, `requirepass` and the script time limit have an effect; the others are only
+//! stored.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -45,7 +46,7 @@ pub(super) const DEFAULTS: &[(&str, &str)] = &[
 
 #[derive(Debug, Default)]
 pub(super) struct Config {
-    /// Bytes; 0: no bound.
+    /// Bytes; 0: no limit.
     pub(super) max_memory: u64,
     changed: HashMap<&'static str, String>,
 }
@@ -58,18 +59,18 @@ impl Config {
         self.changed.get(name).cloned().unwrap_or_else(|| default.to_owned())
     }
 
-    /// What a client has to give first.
+    /// The password that a client must give first.
     pub(super) fn password(&self) -> Option<&str> {
         self.changed.get("requirepass").map(String::as_str).filter(|password| !password.is_empty())
     }
 
-    /// After how long a running script lets others ask for its end.
+    /// How long a script may run before other clients are answered and may kill it.
     pub(super) fn script_limit(&self) -> Duration {
         let set = self.changed.get("lua-time-limit").or(self.changed.get("busy-reply-threshold"));
         Duration::from_millis(set.and_then(|ms| ms.parse().ok()).unwrap_or(5000))
     }
 
-    /// Remembers a value that may be one.
+    /// Stores a value that has been checked.
     pub(super) fn set(&mut self, name: &'static str, value: String) {
         if name == "maxmemory" {
             self.max_memory = memory(&value).unwrap_or(0);
@@ -79,7 +80,7 @@ impl Config {
     }
 }
 
-/// `100mb` and its like.
+/// Reads a size such as `100mb`.
 pub(super) fn memory(text: &str) -> Option<u64> {
     let lower = text.to_ascii_lowercase();
     let digits = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic());

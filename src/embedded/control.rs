@@ -1,7 +1,7 @@
-//! A test's hold on an engine: its clock, its faults, its contents.
+//! Control of an engine by tests: its clock, its faults, its contents.
 //!
-//! Every call waits until the engine thread has done it, so what it did is visible to whatever happens next. It waits
-//! behind a running script, though not for ever.
+//! Every call returns after the engine thread has handled it, so later calls and commands see its effect. A running script delays
+//! a call, but not for ever.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -16,33 +16,32 @@ use super::value::Value;
 use super::{delivery, session};
 use crate::sync::{Mutex, MutexGuard};
 
-/// A script is stopped long before.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a call waits. The engine stops a script much earlier.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What was added to the clocks of engines, by name.
+/// The time that was added to the clock of each engine, by name.
 static ADDED: Mutex<BTreeMap<String, Duration>> = Mutex::new(BTreeMap::new());
 
 fn added() -> MutexGuard<'static, BTreeMap<String, Duration>> {
     ADDED.lock()
 }
 
-/// How far the clock of the engine called `name` was moved by [`Control::advance`], ever.
+/// The total time by which [`Control::advance`] has moved the clock of the engine called `name`.
 #[must_use]
 pub fn time_added(name: &str) -> Duration {
     added().get(name).copied().unwrap_or_default()
 }
 
-/// Why nothing was done.
+/// Why a call had no effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Silent {
-    /// There is no engine of that name (any more).
+    /// There is no engine with this name (any more).
     Gone,
     /// The engine did not answer within 30 s.
     Busy,
 }
 
-/// Control of one named engine. Holding it does not keep the engine alive: when the last stream of the name is gone,
-/// calls do nothing and say so.
+/// Control of one named engine. It does not keep the engine alive: after the last stream of the name is dropped, calls fail.
 #[derive(Debug, Clone)]
 pub struct Control {
     name: String,
@@ -53,7 +52,7 @@ impl Control {
     ///
     /// # Errors
     ///
-    /// Where no stream to it is open; so do all the others.
+    /// If no stream to the engine is open. All other calls have the same errors.
     pub fn of(name: &str) -> Result<Control, Silent> {
         let control = Control { name: name.to_owned() };
         control.on_engine(|_| ()).map(|()| control)
@@ -62,22 +61,23 @@ impl Control {
     fn on_engine<T: Send + 'static>(&self, act: impl FnOnce(&mut Core) -> T + Send + 'static) -> Result<T, Silent> {
         let (answer, wait) = mpsc::sync_channel(1);
         let act = move |core: Option<&mut Core>| {
-            // Nobody listening any more is no reason to fail.
+            // The caller may have stopped waiting.
             let _ = answer.send(core.map(act));
         };
         let engine = EngineName::Shared(self.name.clone());
         // Without a thread there is no engine.
         hub_of(&engine).map_err(|_| Silent::Gone)?.send(Message::Control(engine, Box::new(act)));
-        match wait.recv_timeout(PATIENCE) {
+        match wait.recv_timeout(TIMEOUT) {
             Ok(done) => done.ok_or(Silent::Gone),
             Err(RecvTimeoutError::Timeout) => Err(Silent::Busy),
             Err(RecvTimeoutError::Disconnected) => Err(Silent::Gone),
         }
     }
 
-    /// Moves the engine's clock: keys expire, waits time out, before this returns. Time has passed, for clients too.
+    /// Moves the engine's clock forward. Keys expire and waits time out before this returns. Clients in this process count it as
+    /// time that passed.
     pub fn advance(&self, by: Duration) -> Result<(), Silent> {
-        // First, so that no client finds the server's clock ahead of its own.
+        // Added first, so that no client finds the server's clock ahead of its own.
         *added().entry(self.name.clone()).or_default() += by;
         self.on_engine(move |core| {
             core.clock.advance(by);
@@ -86,7 +86,7 @@ impl Control {
         })
     }
 
-    /// Moves the engine's clock by `by_ms`, forward or back, as an administrator may. No time passes by that.
+    /// Sets the engine's clock forward or back by `by_ms`, as an administrator may. Clients do not count it as time that passed.
     pub fn set_clock(&self, by_ms: i64) -> Result<(), Silent> {
         self.on_engine(move |core| {
             core.clock.set(by_ms);
@@ -95,12 +95,12 @@ impl Control {
         })
     }
 
-    /// Stops the engine from reading, running and expiring anything, as a frozen server would.
+    /// Suspends the engine: it reads nothing, executes nothing and expires nothing.
     pub fn pause(&self) -> Result<(), Silent> {
         self.on_engine(|core| core.faults.paused = true)
     }
 
-    /// Lets a paused engine go on with what has been sent meanwhile.
+    /// Lets a paused engine continue, with the commands that were sent meanwhile.
     pub fn resume(&self) -> Result<(), Silent> {
         self.on_engine(|core| {
             core.faults.paused = false;
@@ -109,13 +109,13 @@ impl Control {
         })
     }
 
-    /// Loses the next `n` replies: their commands are executed, and each connection that lost one is cut when the last
-    /// of them is lost or when its batch ends.
+    /// Drops the next `n` replies, although their commands are executed. Each connection that lost a reply is closed, when the
+    /// last of the `n` replies is dropped or when the connection's batch ends.
     pub fn drop_replies(&self, n: usize) -> Result<(), Silent> {
         self.on_engine(move |core| core.faults.drop_replies = n)
     }
 
-    /// Cuts every connection. The data waits a minute of real time for somebody to reconnect.
+    /// Closes every connection. The data is kept for a minute of real time, so that clients can reconnect.
     pub fn kill_clients(&self) -> Result<(), Silent> {
         self.on_engine(Core::kill_all)
     }
@@ -125,7 +125,7 @@ impl Control {
         self.on_engine(move |core| core.faults.latency = by)
     }
 
-    /// Refuses writes with READONLY, as a replica after a failover does.
+    /// Refuses writes with READONLY, as a demoted master does after a failover.
     pub fn readonly(&self, on: bool) -> Result<(), Silent> {
         self.on_engine(move |core| core.faults.readonly = on)
     }
@@ -140,13 +140,13 @@ impl Control {
         })
     }
 
-    /// Bounds the estimated memory of keys and values in bytes; `None` (or 0) takes the bound away.
+    /// Limits the estimated memory of keys and values, in bytes. `None` or 0 removes the limit.
     pub fn max_memory(&self, bytes: Option<u64>) -> Result<(), Silent> {
         self.on_engine(move |core| core.config.max_memory = bytes.unwrap_or(0))
     }
 
-    /// Every key as JSON: an array of `{db, key, type, ttl, value}` ordered by database and key, `ttl` in milliseconds
-    /// or null. Bytes that are not UTF-8 show as U+FFFD.
+    /// All keys as JSON: an array of `{db, key, type, ttl, value}` ordered by database and key. `ttl` is in milliseconds or null.
+    /// Bytes that are not UTF-8 become U+FFFD.
     pub fn dump(&self) -> Result<String, Silent> {
         self.on_engine(dump)
     }

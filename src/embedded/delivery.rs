@@ -1,18 +1,18 @@
-//! What is done to a client from outside of its turn: it is answered, ends its waiting, or goes on after a pause.
+//! Actions on a client that its own command did not cause: a reply, the end of a wait, the end of a pause.
 
 use super::client::{Client, ReplyMode};
 use super::reply::Reply;
 use super::state::Core;
 
-/// Takes what has arrived; `false` if the client is gone.
+/// Takes the bytes that have arrived; `false` if the client is gone.
 pub(super) fn receive(client: &mut Client) -> bool {
     let open = client.pipe.take(&mut client.input);
     client.hung_up = !open;
-    // A client that hung up while it waits will never be served.
+    // A waiting client that closed the connection is never served.
     open || (!client.input.is_empty() && client.blocked.is_none())
 }
 
-/// Ends a client's waiting; its further commands run when the current one is through.
+/// Ends a client's wait. Its further commands run after the current command.
 pub(super) fn unblock(core: &mut Core, slot: usize) {
     if let Some(client) = core.clients.get_mut(slot).and_then(Option::as_mut)
         && let Some(blocked) = client.blocked.take()
@@ -47,7 +47,7 @@ pub(super) fn deliver(core: &mut Core, slot: usize, reply: &Reply) {
     if mode == ReplyMode::Skip {
         client.reply_mode = ReplyMode::On;
     }
-    // What is pushed comes through: also the confirmations of SUBSCRIBE and its like.
+    // CLIENT REPLY does not apply to pushes, nor to the confirmations of SUBSCRIBE and similar commands.
     if mode != ReplyMode::On && !matches!(reply, Reply::Push(_) | Reply::Many(_)) {
         return;
     }
@@ -55,7 +55,7 @@ pub(super) fn deliver(core: &mut Core, slot: usize, reply: &Reply) {
     core.mark(slot);
 }
 
-/// Lets every client go on after a pause.
+/// Lets all clients continue after a pause.
 pub(super) fn resume_all(core: &mut Core) {
     for slot in 0..core.clients.len() {
         let Some(client) = core.client(slot) else {

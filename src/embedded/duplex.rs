@@ -1,10 +1,10 @@
 //! The client's end of a connection to an engine.
 //!
-//! A client that writes faster than the engine reads is held back at [`WRITE_LIMIT`]; a client that does not read its replies costs
+//! A client that writes faster than the engine reads must wait at [`WRITE_LIMIT`]. A client that does not read its replies costs
 //! memory, as with Redis.
 //!
-//! Who ends it: dropping or shutting down a `ClientStream` disconnects; the engine ends it by `Pipe::close`, after
-//! which the client reads what was left and then end-of-file.
+//! The client disconnects by dropping or shutting down its `ClientStream`. The engine disconnects by `Pipe::close`; the client
+//! then reads the remaining bytes and after them end-of-file.
 
 use std::io;
 use std::pin::Pin;
@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::hub::{Hub, Message};
 use super::pipe::Pipe;
 
-/// Bytes waiting for the engine beyond which a write waits.
+/// A write waits while this many bytes wait for the engine.
 const WRITE_LIMIT: usize = 4 * 1024 * 1024;
 
 /// The client's end of a connection to an engine: `AsyncRead + AsyncWrite`, usable from any runtime.
@@ -32,11 +32,11 @@ impl ClientStream {
         ClientStream { pipe, hub }
     }
 
-    /// Writes what there is room for, from whatever thread.
+    /// Writes as many bytes as there is room for. May be called from any thread.
     ///
     /// # Errors
     ///
-    /// `WouldBlock` without room, `BrokenPipe` after the end.
+    /// `WouldBlock` if there is no room, `BrokenPipe` after the end of the connection.
     pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         let mut half = self.pipe.to_engine.lock();
         if half.closed {

@@ -1,11 +1,12 @@
-//! The engine threads of the process, and which engines live on which.
+//! The engine threads of the process, and the engines on each thread.
 //!
-//! There are at most [`THREADS`](super::name::THREADS) threads for any number of engines, so that a long script delays few other engines.
-//! A thread owns its engines; no other thread touches them. The name of an engine decides its thread. Clients reach an engine through
-//! [`Hub`]: a list of messages and an unpark. Messages are handled in the order of sending, so a connect that happens after the last drop of the same name
-//! finds a new, empty engine, and a control call sees what was connected before it.
+//! At most [`THREADS`](super::name::THREADS) threads run any number of engines. So a long script delays few other engines. A
+//! thread owns its engines; no other thread accesses them. The name of an engine decides its thread. Clients send messages to a
+//! thread through a [`Hub`]. Messages are handled in the order in which they were sent. So a connection that is opened after the
+//! last one of the same name was dropped gets a new, empty engine. A control call sees all connections that were opened before
+//! it.
 //!
-//! A thread starts with the first connection to an engine of its and stays, parked, for the life of the process.
+//! A thread starts with the first connection to one of its engines. It is never stopped; without work it is parked.
 
 use std::collections::HashMap;
 use std::io;
@@ -21,31 +22,32 @@ use super::pipe::Pipe;
 use super::session;
 use super::state::Core;
 
-/// Numbers for connections and private engines, never used twice.
+/// The next number of a connection, which is also the number of a private engine.
 static IDS: AtomicU64 = AtomicU64::new(1);
 
-/// The thread on which the engine lives, started if need be.
+/// The hub of the engine's thread, which is started if it does not run.
 ///
 /// # Errors
 ///
-/// The operating system gives no thread.
+/// If the operating system cannot start a thread.
 pub(super) fn hub_of(engine: &EngineName) -> io::Result<&'static Hub> {
     Hub::of(engine, run)
 }
 
-/// Connections to an engine that are not opened yet.
+/// Takes the connections to an engine whose messages were not handled yet.
 fn opens(engine: &EngineName) -> Vec<Arc<Pipe>> {
     Hub::at(engine).take_opens(engine)
 }
 
-/// One client connection to the engine called `name`; `None` is a private engine, gone when this stream is dropped.
+/// Opens a client connection to the engine called `name`. `None` opens a private engine, which is removed when this stream is
+/// dropped.
 ///
-/// A named engine's data lives as long as at least one of its streams or a [`Hold`]. May be called from any thread, inside a tokio
+/// A named engine keeps its data as long as one of its streams or a [`Hold`] exists. May be called from any thread, inside a tokio
 /// runtime or not.
 ///
 /// # Errors
 ///
-/// The operating system gives no thread to the engine.
+/// If the operating system cannot start the engine's thread.
 pub fn connect(name: Option<&str>) -> io::Result<ClientStream> {
     let id = IDS.fetch_add(1, Ordering::Relaxed);
     let pipe = Arc::new(Pipe::new(id));
@@ -55,7 +57,7 @@ pub fn connect(name: Option<&str>) -> io::Result<ClientStream> {
     Ok(ClientStream::new(pipe, hub))
 }
 
-/// Keeps a named engine's data while nothing is connected to it, as a client does that is between two connections.
+/// Keeps a named engine's data while nothing is connected to it, for example while a client reconnects.
 #[derive(Debug)]
 pub struct Hold {
     engine: EngineName,
@@ -68,11 +70,11 @@ impl Drop for Hold {
     }
 }
 
-/// Holds the engine called `name`, from now until the value is dropped.
+/// Keeps the data of the engine called `name` until the value is dropped.
 ///
 /// # Errors
 ///
-/// The operating system gives no thread to the engine.
+/// If the operating system cannot start the engine's thread.
 pub fn hold(name: &str) -> io::Result<Hold> {
     let engine = EngineName::Shared(name.to_owned());
     let hub = hub_of(&engine)?;
@@ -80,11 +82,11 @@ pub fn hold(name: &str) -> io::Result<Hold> {
     Ok(Hold { engine, hub })
 }
 
-/// Everything one engine thread owns.
+/// The state of one engine thread.
 #[derive(Default)]
 struct Engines {
     engines: HashMap<EngineName, Core>,
-    /// Which engine and which of its clients a pipe belongs to.
+    /// The engine and the client's slot of each pipe.
     pipes: HashMap<u64, (EngineName, usize)>,
 }
 
@@ -92,7 +94,7 @@ fn run(hub: &Hub) {
     let mut engines = Engines::default();
     loop {
         let turn = || {
-            // One by one, so that a script that runs long finds those that have connected behind it.
+            // Messages are taken one by one, so that a long script can find the connections that wait behind it.
             let waiting = hub.waiting();
             for _ in 0..waiting {
                 let Some(message) = hub.receive() else { break };
@@ -100,7 +102,7 @@ fn run(hub: &Hub) {
             }
             engines.tick()
         };
-        // A defect outside any one engine costs all engines of the thread their data, but never leaves clients waiting for ever.
+        // A panic outside of `guarded` resets all engines of the thread. Their clients are disconnected, so none waits for ever.
         let next = catch_unwind(AssertUnwindSafe(turn)).unwrap_or_else(|_| {
             std::mem::take(&mut engines).engines.values_mut().for_each(Core::close_all);
             None
@@ -141,7 +143,7 @@ impl Engines {
         self.engines.entry(name.clone()).or_insert_with(|| Core::start(name.clone(), opens))
     }
 
-    /// Runs `act` on an engine. A defect that panics costs that engine its clients and data, not the thread.
+    /// Runs `act` on an engine. After a panic this engine starts again without clients and data, and the thread continues.
     fn guarded(&mut self, name: &EngineName, act: impl FnOnce(&mut Core)) {
         let Some(core) = self.engines.get_mut(name) else {
             return;
@@ -170,7 +172,7 @@ impl Engines {
         }
     }
 
-    /// Does what time has made due; how long until there is more.
+    /// Handles everything that is due. Gives the time until more is due.
     fn tick(&mut self) -> Option<Duration> {
         let due = |core: &Core| core.next_tick().is_some_and(|wait| wait.is_zero());
         let names: Vec<EngineName> =

@@ -1,4 +1,4 @@
-//! Places on the earth as 52-bit integers, and the distances between them, to the digit as Redis reckons them.
+//! Places on the earth as 52-bit integers, and their distances, computed exactly as by Redis.
 
 /// Longitude and latitude in degrees.
 pub(super) type Place = (f64, f64);
@@ -6,9 +6,9 @@ pub(super) type Place = (f64, f64);
 type Range = (f64, f64);
 
 const LONGITUDES: Range = (-180.0, 180.0);
-/// What the projection can show.
+/// The latitudes that the projection can represent.
 const LATITUDES: Range = (-85.051_128_78, 85.051_128_78);
-/// What the text form of a geohash counts from.
+/// The latitudes of the text form of a geohash.
 const ALL_LATITUDES: Range = (-90.0, 90.0);
 /// Bits of each coordinate.
 const STEPS: u32 = 26;
@@ -27,7 +27,7 @@ fn cell(value: f64, range: Range) -> u64 {
     u64::from(cell)
 }
 
-/// Puts the bits of `even` and `odd` in turn, the lowest of `even` first.
+/// Alternates the bits of `even` and `odd`. The lowest bit is from `even`.
 fn interleave(even: u64, odd: u64) -> u64 {
     (0..STEPS + 6).fold(0, |bits, i| bits | (even >> i & 1) << (2 * i) | (odd >> i & 1) << (2 * i + 1))
 }
@@ -50,14 +50,14 @@ fn middle(cell: u64, range: Range) -> f64 {
     f64::midpoint(edge(cell), edge(cell + 1)).clamp(range.0, range.1)
 }
 
-/// The middle of the cell that a score names.
+/// The center of the cell of a score.
 pub(super) fn decode(score: f64) -> Place {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "cut off as in C")]
     let bits = score as u64;
     (middle(every_other(bits >> 1), LONGITUDES), middle(every_other(bits), LATITUDES))
 }
 
-/// The eleven letters other programs know.
+/// The standard text form of eleven characters.
 pub(super) fn text(score: f64) -> Vec<u8> {
     let bits = encode_in(decode(score), ALL_LATITUDES);
     let letter = |i: u32| if i == 10 { 0 } else { usize::try_from(bits >> (52 - (i + 1) * 5) & 31).unwrap_or(0) };
@@ -68,7 +68,7 @@ fn latitude_distance(a: f64, b: f64) -> f64 {
     EARTH_RADIUS * (b.to_radians() - a.to_radians()).abs()
 }
 
-/// Meters between two places along the surface.
+/// The distance between two places along the surface, in meters.
 pub(super) fn distance(a: Place, b: Place) -> f64 {
     let (longitude_a, longitude_b) = (a.0.to_radians(), b.0.to_radians());
     let v = ((longitude_b - longitude_a) / 2.0).sin();
@@ -81,7 +81,7 @@ pub(super) fn distance(a: Place, b: Place) -> f64 {
     2.0 * EARTH_RADIUS * a.sqrt().asin()
 }
 
-/// What is searched around a center. Meters.
+/// The area to search around a center, in meters.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Shape {
     Circle(f64),
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_come_back_within_a_cell() {
+    fn a_decoded_place_is_within_a_cell_of_the_encoded_one() {
         for place in [(13.361_389, 38.115_556), (-122.0, 37.5), (0.0, 0.0), (179.999, -85.0)] {
             let back = decode(encode(place) as f64);
             assert!(distance(place, back) < 1.0, "{place:?} {back:?}");

@@ -1,11 +1,10 @@
 //! Redis' glob patterns: `*`, `?`, `[a-z]`, `[^a]`, `\x`.
 
-/// Whether the whole of `text` matches. Never recurses deeper than the pattern has stars, and gives up early enough
-/// that a pattern of many stars does not take exponential time.
+/// Whether the whole `text` matches. It does not recurse, and a pattern of many stars does not take exponential time.
 #[must_use]
 pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t) = (0, 0);
-    // Where the last star was and what it has swallowed so far: only the last one ever needs to grow.
+    // The position of the last star, and the end of the text that it matches so far. Earlier stars never need to match more.
     let mut star: Option<(usize, usize)> = None;
     loop {
         if p < pattern.len() && pattern[p] == b'*' {
@@ -32,7 +31,7 @@ pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
     }
 }
 
-/// Matches one byte against the pattern element at `p`; the position after the element if it fits.
+/// Matches one byte against the pattern element at `p`. Gives the position after the element if it matches.
 fn one(pattern: &[u8], p: usize, byte: u8) -> Option<usize> {
     match pattern[p] {
         b'?' => Some(p + 1),
@@ -73,7 +72,7 @@ mod tests {
     use super::matches;
 
     #[test]
-    fn patterns_match_as_redis_does() {
+    fn patterns_match_as_in_redis() {
         for (pattern, text, expected) in [
             ("", "", true),
             ("*", "", true),

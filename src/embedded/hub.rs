@@ -1,4 +1,4 @@
-//! The way to an engine thread: a list of messages, and an unpark.
+//! The queue of messages to an engine thread.
 
 use std::collections::VecDeque;
 use std::io;
@@ -14,10 +14,10 @@ use crate::sync::{Mutex, MutexGuard};
 
 type Act = Box<dyn FnOnce(Option<&mut Core>) + Send>;
 
-/// Lua and nested replies recurse on this stack.
+/// The size of the thread's stack, in bytes. Lua and nested replies recurse on it.
 const STACK: usize = 16 * 1024 * 1024;
 
-/// What the engine thread is asked to do.
+/// A message to an engine thread.
 pub(super) enum Message {
     Open {
         pipe: Arc<Pipe>,
@@ -26,11 +26,11 @@ pub(super) enum Message {
     Ready(Arc<Pipe>),
     Hold(EngineName),
     Release(EngineName),
-    /// Runs on the engine of that name, or on `None` if there is no such engine.
+    /// Calls the function with the engine of this name, or with `None` if there is no such engine.
     Control(EngineName, Act),
 }
 
-/// The way to one engine thread.
+/// The queue of messages to one engine thread.
 pub(super) struct Hub {
     inbox: Mutex<VecDeque<Message>>,
     thread: OnceLock<Thread>,
@@ -50,16 +50,16 @@ impl Hub {
         Hub { inbox: Mutex::new(VecDeque::new()), thread: OnceLock::new(), parked: AtomicBool::new(false) }
     }
 
-    /// The thread on which the engine lives, whether it runs or not.
+    /// The hub of the engine's thread, which need not run yet.
     pub(super) fn at(engine: &EngineName) -> &'static Hub {
         &HUBS[engine.place()]
     }
 
-    /// The same, where `run` is started on it if need be.
+    /// The hub of the engine's thread. If the thread does not run, it is started with `run`.
     ///
     /// # Errors
     ///
-    /// The operating system gives no thread.
+    /// If the operating system cannot start a thread.
     pub(super) fn of(engine: &EngineName, run: fn(&Hub)) -> io::Result<&'static Hub> {
         static STARTING: Mutex<()> = Mutex::new(());
         let hub = Hub::at(engine);
@@ -88,7 +88,7 @@ impl Hub {
         self.inbox.lock()
     }
 
-    /// How much waits.
+    /// How many messages wait.
     pub(super) fn waiting(&self) -> usize {
         self.inbox().len()
     }
@@ -97,9 +97,9 @@ impl Hub {
         self.inbox().pop_front()
     }
 
-    /// Takes out the connections to one engine that are not opened yet.
+    /// Takes the connections to one engine whose messages were not handled yet.
     ///
-    /// For an engine whose script runs: everything else that was sent waits until the script has ended.
+    /// An engine calls it while its script runs. All other messages wait until the script has ended.
     pub(super) fn take_opens(&self, name: &EngineName) -> Vec<Arc<Pipe>> {
         let mut opens = Vec::new();
         self.inbox().retain(|message| match message {
@@ -118,7 +118,7 @@ impl Hub {
             return;
         }
         self.parked.store(true, Ordering::SeqCst);
-        // Whatever was sent before `parked` was seen set is found here; whatever comes later unparks.
+        // A message that was sent before the sender saw `parked` is found here. A later sender unparks the thread.
         if self.inbox().is_empty() {
             match at_most {
                 None => thread::park(),

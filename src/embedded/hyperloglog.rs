@@ -1,16 +1,16 @@
 //! The `HyperLogLog`: an estimate of how many different elements were added, in 16 384 registers of six bits.
 //!
-//! It lives in a string, as in Redis. Redis has two layouts, a short one for few elements and this, the dense one; both
-//! are read, only the dense one is written.
+//! It is stored in a string, as in Redis. Redis has two layouts: a sparse one for few elements, and a dense one. Both are read;
+//! only the dense one is written.
 
 const REGISTERS: usize = 16_384;
 const REGISTER_BITS: usize = 6;
 const HEADER: usize = 16;
 const DENSE: usize = HEADER + REGISTERS * REGISTER_BITS / 8;
-/// Bits of a hash beyond those that choose the register.
+/// The bits of a hash that do not choose the register.
 const TAIL: usize = 50;
 
-/// How many zeros were seen in front, for each register.
+/// For each register the longest run of zeros that was seen, plus 1.
 #[derive(Debug, Clone)]
 pub(super) struct Registers(Vec<u8>);
 
@@ -20,7 +20,7 @@ impl Default for Registers {
     }
 }
 
-/// `MurmurHash64A`, which every client of the same data must agree on.
+/// `MurmurHash64A`, the hash function of Redis.
 fn hash(bytes: &[u8]) -> u64 {
     const M: u64 = 0xc6a4_a793_5bd1_e995;
     const SEED: u64 = 0xadc8_3b19;
@@ -41,7 +41,7 @@ fn hash(bytes: &[u8]) -> u64 {
 }
 
 impl Registers {
-    /// Reads the string of a key; `None` if it holds something else.
+    /// Reads the string of a key; `None` if it is no `HyperLogLog`.
     pub(super) fn read(string: &[u8]) -> Option<Registers> {
         let body = string.get(HEADER..)?;
         match string {
@@ -54,7 +54,7 @@ impl Registers {
     pub(super) fn write(&self) -> Vec<u8> {
         let mut out = vec![0; DENSE];
         out[..4].copy_from_slice(b"HYLL");
-        // No count is cached: the highest bit says so.
+        // The highest bit of the header says that no count is cached.
         out[15] = 0x80;
         for (i, &value) in self.0.iter().enumerate() {
             let at = i * REGISTER_BITS;
@@ -170,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn estimates_are_near_and_survive_being_written() {
+    fn estimates_are_close_and_unchanged_after_a_write_and_a_read() {
         let mut registers = Registers::default();
         for i in 0..10_000 {
             registers.add(format!("element {i}").as_bytes());

@@ -1,7 +1,7 @@
-//! The databases: keys, their values, their expiry, and the memory they are estimated to take.
+//! The databases: keys, their values, their expiry, and an estimate of their memory.
 //!
-//! An expired key is gone for every reader at once. A sweep removes it soon after (`expired_keys`), so that memory does not
-//! grow with keys that no client reads.
+//! No command sees a key after its expiry. A sweep removes expired keys soon (`expired_keys`), so that keys which no client reads
+//! do not use memory for ever.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use super::bytes::Key;
 use super::value::Value;
 
 pub(super) const DATABASES: usize = 16;
-/// What a key costs besides its name and value.
+/// The memory of a key besides its name and its value, in bytes.
 const KEY_OVERHEAD: usize = 96;
 
 #[derive(Debug)]
@@ -20,13 +20,13 @@ pub(super) struct Entry {
     pub(super) value: Value,
     /// Milliseconds since the epoch.
     pub(super) expire: Option<i64>,
-    /// What `used` counts for this key.
+    /// The part of `used` that this key has.
     counted: usize,
     pub(super) accessed: i64,
 }
 
-/// One database. The index order is what SCAN relies on: removing swaps the last key into the gap, so a scan that
-/// walks from the end to the start never misses a key that stayed.
+/// One database. SCAN depends on the index order: a removal moves the last key into the gap. So a scan from the end to the start
+/// never misses a key that exists for the whole scan.
 #[derive(Debug, Default)]
 pub(super) struct Db {
     pub(super) keys: IndexMap<Key, Entry, FxBuildHasher>,
@@ -39,7 +39,7 @@ impl Db {
         self.used
     }
 
-    /// Whether the key is still here although its time has come.
+    /// Whether the key has expired but is not removed yet.
     pub(super) fn is_overdue(&self, key: &[u8], now: i64) -> bool {
         self.expires.first().is_some_and(|first| first.0 < now)
             && self.keys.get(key).is_some_and(|entry| entry.expire.is_some_and(|at| at < now))
@@ -52,7 +52,7 @@ impl Db {
         Some(entry)
     }
 
-    /// Puts a value, dropping what was there with its expiry.
+    /// Sets a value, and removes the previous value and its expiry.
     pub(super) fn put(&mut self, key: &[u8], value: Value, now: i64) {
         let counted = KEY_OVERHEAD + key.len() + value.size();
         if let Some((shared, entry)) = self.keys.get_full_mut(key).map(|(_, k, e)| (k, e)) {
@@ -90,7 +90,7 @@ impl Db {
         }
     }
 
-    /// Counts the value again after an edit in place, and removes it if that left it empty.
+    /// Counts the memory of a value again after a change in place. Removes the key if the value is empty now.
     pub(super) fn recount(&mut self, key: &[u8]) {
         let Some(entry) = self.keys.get_mut(key) else {
             return;

@@ -1,4 +1,4 @@
-//! A list, which knows how many bytes its elements have.
+//! A list, which keeps count of the bytes of its elements.
 
 use std::collections::VecDeque;
 use std::ops::Deref;
@@ -58,13 +58,13 @@ impl List {
         }
     }
 
-    /// Keeps those in `range`, which must lie within the list.
+    /// Keeps the elements in `range`, which must be within the list.
     pub(super) fn keep_range(&mut self, range: std::ops::Range<usize>) {
         let gone = self.items.drain(range.end..).map(|item| item.len()).sum::<usize>();
         self.bytes -= gone + self.items.drain(..range.start).map(|item| item.len()).sum::<usize>();
     }
 
-    /// Keeps those for which `keep` says so, which is asked from the tail on if `backwards`.
+    /// Keeps the elements for which `keep` is true. `keep` is called from the tail to the head if `backwards`.
     pub(super) fn retain(&mut self, backwards: bool, mut keep: impl FnMut(&Bytes) -> bool) {
         if backwards {
             self.items.make_contiguous().reverse();
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn knows_its_bytes_whatever_is_done_to_it() {
+    fn the_count_of_bytes_is_right_after_every_change() {
         let item = |len: usize| vec![b'x'; len].into_boxed_slice();
         let mut list: List = [1, 2, 3].map(item).into_iter().collect();
         let counted = |list: &List| 32 + list.iter().map(|item| item.len() + 24).sum::<usize>();

@@ -1,9 +1,9 @@
-//! The x87 extended precision that Redis computes INCRBYFLOAT and HINCRBYFLOAT in.
+//! The x87 extended precision in which Redis computes INCRBYFLOAT and HINCRBYFLOAT.
 //!
-//! `10.5 + 0.1` must print `10.6`: a double cannot, an 80-bit float written with 17 decimals can. So decimal text is
-//! rounded to a 64-bit mantissa, added with one rounding, and written exactly.
+//! Redis prints `10.5 + 0.1` as `10.6`. This needs an 80-bit float with 17 decimals; a double is not precise enough. So decimal
+//! text is rounded to a 64-bit mantissa, added with one rounding, and written exactly.
 
-/// A value `mantissa × 2^exponent`, the mantissa having its top bit set unless the value is zero.
+/// A value `mantissa × 2^exponent`. The top bit of the mantissa is set unless the value is zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct LongDouble {
     negative: bool,
@@ -11,13 +11,13 @@ pub(super) struct LongDouble {
     exponent: i32,
 }
 
-/// More decimal digits or a wider exponent than this are refused: it bounds the work, and no real counter has them.
+/// The largest number of decimal digits, and the largest exponent. It limits the work; no real counter needs more.
 const MAX_EXPONENT: i32 = 4900;
 
 impl LongDouble {
     const ZERO: LongDouble = LongDouble { negative: false, mantissa: 0, exponent: 0 };
 
-    /// Reads decimal text (no infinities; the caller has refused what is not a number).
+    /// Reads decimal text. The caller has refused text that is not a number; infinities are not accepted.
     pub(super) fn parse(text: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(text).ok()?;
         let negative = text.starts_with('-');
@@ -145,7 +145,7 @@ fn round(number: &Big, exponent: i32, sticky: bool) -> (u64, i32) {
     }
 }
 
-/// A small unsigned big integer, least significant limb first.
+/// An unsigned integer of any size. The least significant limb is first.
 #[derive(Debug, Clone, Default)]
 struct Big(Vec<u32>);
 
@@ -222,7 +222,7 @@ impl Big {
         self.0.iter().rev().ge(other.0.iter().rev())
     }
 
-    /// Needs `self >= other`.
+    /// Subtracts `other`, which must not be larger than `self`.
     fn sub(&mut self, other: &Big) {
         let mut borrow = false;
         for i in 0..self.0.len() {
@@ -268,7 +268,7 @@ impl Big {
         }
     }
 
-    /// Quotient, and whether nothing remains.
+    /// The quotient, and whether the remainder is zero.
     fn div(&self, divisor: &Big) -> (Big, bool) {
         let mut quotient = Big(vec![0; self.0.len()]);
         let mut rest = Big::default();
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn sums_print_as_an_80_bit_float_does() {
+    fn sums_are_printed_as_sums_of_80_bit_floats() {
         assert_eq!(sum("10.5", "0.1"), "10.6");
         assert_eq!(sum("5.0e3", "200"), "5200");
         assert_eq!(sum("-5", "5"), "0");

@@ -1,4 +1,4 @@
-//! The memory bound: what is refused beyond it, and in which words.
+//! The memory limit, and the error beyond it.
 
 use super::reply::Fault;
 use super::state::Core;
@@ -6,7 +6,7 @@ use super::state::Core;
 pub(super) const OOM: Fault = Fault::of("OOM command not allowed when used memory > 'maxmemory'.");
 pub(super) const READONLY: Fault = Fault::of("READONLY You can't write against a read only replica.");
 
-/// Whether the keys take more than `maxmemory` allows. Expired keys are given up first.
+/// Whether the keys use more memory than `maxmemory` allows. Expired keys are removed first.
 pub(super) fn exceeded(core: &mut Core) -> bool {
     let limit = core.config.max_memory;
     if limit == 0 || core.used_memory() as u64 <= limit {

@@ -1,30 +1,30 @@
 //! A Redis engine inside the process.
 //!
-//! # Promises
+//! # Guarantees
 //!
-//! - [`connect`] gives a stream that speaks RESP2 and RESP3 as Redis 7.0 does, error texts included. Engines with the
-//!   same name are one engine, for every thread of the process; its data is gone with its last stream.
-//! - Commands of one engine run one after another on one thread. The engines of the process share eight: a long script
-//!   never holds up the thread that reads and writes the stream, and seldom another engine.
-//! - Expiry is real and follows the engine's clock, which a test moves with [`Control::advance`].
-//! - No bytes a client can send make it panic, and nothing is reserved for bytes that were only announced.
-//! - No script ends the process, exhausts its memory or runs for ever: time and memory are bounded, also within one call
-//!   of a library function. Whoever connects while a script runs for too long is answered BUSY.
+//! - [`connect`] gives a stream that behaves as Redis 7.0 does in RESP2 and RESP3, including error texts. Engines with the same name are
+//!   one engine for all threads of the process. Its data is removed with its last stream.
+//! - The commands of one engine run one after another on one thread. All engines of the process share eight threads. So a long script
+//!   never delays the thread that reads and writes the stream, and seldom another engine.
+//! - Keys expire by the engine's clock, which a test moves with [`Control::advance`].
+//! - No input of a client causes a panic, and no memory is reserved for bytes that were only announced.
+//! - No script ends the process, exhausts its memory or runs for ever. Time and memory are limited, also within one call of a library
+//!   function. A client that connects while a script runs for too long gets the error BUSY.
 //!
-//! It does not persist, replicate or listen on a socket, and has no users but the default one, no modules, functions or
-//! tracking of what clients cache. It is for development, tests and single-process tools.
+//! The engine does not persist, replicate or listen on a socket. It has only the default user, and no modules, functions or
+//! client-side caching. It is for development, tests and single-process tools.
 //!
-//! # The map
+//! # Structure
 //!
 //! ```text
 //! duplex ── hub ── engine ── session ── commands/ ── keyspace ── value, list, zset, stream
-//!  (bytes)  (the way  (thread)  (a client's  (what each     (databases, expiry, memory)
-//!            there)              turn)        command does)
+//!  (bytes)  (queue of (thread)  (commands    (one function  (databases, expiry, memory)
+//!            messages)           of a client) per command)
 //! protocol, reply: bytes ↔ arguments and replies      scripting/: Lua
-//! state: everything one engine owns                   control: a test's hold on it
+//! state: the state of one engine                      control: control of an engine by tests
 //! ```
 //!
-//! Of the rest of the crate it knows the table of commands only.
+//! The engine uses only the table of commands from the rest of the crate.
 
 mod blocking;
 mod bytes;

@@ -1,5 +1,5 @@
-//! Numbers as Redis reads and writes them: strict decimal integers, `strtod` floats, `%.17g` output, and the
-//! 80-bit arithmetic of INCRBYFLOAT (in `long_double`).
+//! Reading and writing numbers as Redis does: strict decimal integers, floats of `strtod`, output of `%.17g`. The 80-bit
+//! arithmetic of INCRBYFLOAT is in `long_double`.
 
 /// A canonical decimal integer: no sign `+`, no leading zero, no blanks.
 pub(super) fn integer(bytes: &[u8]) -> Option<i64> {
@@ -39,7 +39,7 @@ pub(super) fn unsigned(bytes: &[u8]) -> Option<u64> {
     })
 }
 
-/// A float as `strtod` reads it, the whole of it; NaN and blanks are refused.
+/// A float, if `strtod` would read all bytes. NaN and blanks are refused.
 pub(super) fn float(bytes: &[u8]) -> Option<f64> {
     let text = std::str::from_utf8(bytes).ok()?;
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
@@ -95,7 +95,7 @@ pub(super) fn i64_bytes(n: i64) -> Vec<u8> {
     out
 }
 
-/// A double in a reply: `%.17g`, and `inf`, `-inf`.
+/// The text of a double in a reply: `%.17g`, or `inf` or `-inf`.
 pub(super) fn double(value: f64) -> String {
     general(value, 17)
 }
@@ -160,7 +160,7 @@ mod tests {
         assert_eq!(float(b"1e3"), Some(1000.0));
         assert_eq!(float(b"-inf"), Some(f64::NEG_INFINITY));
         assert_eq!(float(b"0x10"), Some(16.0));
-        // The last one is longer than its characters are many.
+        // The last text has characters of more than one byte.
         for bad in ["", "nan", " 1", "1x", "1e999", "0x", "\u{29a};"] {
             assert_eq!(float(bad.as_bytes()), None, "{bad}");
         }

@@ -1,7 +1,7 @@
-//! The payload of DUMP and RESTORE: a value as it stands in an RDB file, a version, a checksum.
+//! The payload of DUMP and RESTORE: a value in the format of an RDB file, a version, a checksum.
 //!
-//! Written in the plainest encoding each type has, which every Redis reads. Read in all that Redis 7 writes but streams
-//! and modules, and in the older ones that need no ziplist.
+//! Each type is written in its simplest encoding, which every Redis reads. All encodings that Redis 7 writes are read, except
+//! those of streams and modules. Older encodings are read unless they use ziplists.
 
 use std::sync::LazyLock;
 
@@ -10,7 +10,7 @@ use super::number;
 use super::value::{Hash, Set, Value};
 use super::zset::Zset;
 
-/// Of RDB files of Redis 7.0, the newest that is read.
+/// The version of RDB files of Redis 7.0. It is the newest version that is read.
 const VERSION: u16 = 10;
 const FOOTER: usize = 10;
 
@@ -99,7 +99,7 @@ pub(super) fn verified(payload: &[u8]) -> Option<&[u8]> {
     (known && sound).then_some(body)
 }
 
-/// Reads the value; `None` if it makes no sense or is of a kind that is not read.
+/// Reads the value; `None` if it is malformed or of a kind that is not supported.
 pub(super) fn read(body: &[u8]) -> Option<Value> {
     let mut from = Source { rest: body };
     let value = match from.byte()? {
@@ -170,7 +170,7 @@ impl<'a> Source<'a> {
         self.take::<1>().map(|[b]| b)
     }
 
-    /// The length that `first` begins.
+    /// The length whose first byte is `first`.
     fn len_after(&mut self, first: u8) -> Option<usize> {
         match (first >> 6, first) {
             (0, _) => Some(usize::from(first & 63)),
@@ -203,7 +203,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// A count and that many items. Nothing is reserved for a count alone.
+    /// Reads a count and that many items. No memory is reserved for the count alone.
     fn many<T>(&mut self, item: impl Fn(&mut Self) -> Option<T>) -> Option<Vec<T>> {
         let count = self.len()?;
         let mut items = Vec::new();
@@ -214,7 +214,7 @@ impl<'a> Source<'a> {
     }
 }
 
-/// LZF: runs of plain bytes and of copies from what has come out already.
+/// Decompresses LZF: runs of literal bytes, and copies of bytes that were decompressed before.
 fn unpack(packed: &[u8], plain: usize) -> Option<Vec<u8>> {
     let mut from = Source { rest: packed };
     let mut out = Vec::new();
@@ -290,7 +290,7 @@ fn listpack(bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
             _ => return None,
         };
         items.push(item);
-        // The length again, for reading backwards.
+        // The length is repeated, for reading backwards.
         let back = match before - from.rest.len() {
             0..=127 => 1,
             128..16_383 => 2,
@@ -309,7 +309,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read() {
+    fn a_payload_is_read_as_it_was_written() {
         let mut zset = Zset::default();
         zset.insert(b"a", -1.5);
         let mut hash = Hash::default();

@@ -1,7 +1,7 @@
-//! What the two ends of a connection to an engine share.
+//! The data that the two ends of a connection to an engine share.
 //!
-//! Bytes are handed over in whole buffers: the engine swaps the client's buffer for an empty one, and appends its replies of a whole
-//! batch with one wake-up.
+//! Bytes are passed on in whole buffers. The engine swaps the client's buffer for an empty one, and passes on the replies of a
+//! whole batch with one wake-up.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +9,7 @@ use std::task::Waker;
 
 use crate::sync::Mutex;
 
-/// One direction.
+/// One direction of a connection.
 #[derive(Debug, Default)]
 pub(super) struct Half {
     pub(super) bytes: Vec<u8>,
@@ -21,13 +21,13 @@ pub(super) struct Half {
     pub(super) waker: Option<Waker>,
 }
 
-/// What both ends share.
+/// The data that both ends of a connection share.
 #[derive(Debug)]
 pub(super) struct Pipe {
     pub(super) id: u64,
     pub(super) to_engine: Mutex<Half>,
     pub(super) to_client: Mutex<Half>,
-    /// Whether the engine already has this pipe on its list.
+    /// Whether the engine already has a message about this pipe.
     pub(super) announced: AtomicBool,
 }
 
@@ -36,7 +36,7 @@ impl Pipe {
         Pipe { id, to_engine: Mutex::default(), to_client: Mutex::default(), announced: AtomicBool::new(false) }
     }
 
-    /// Takes what the client has written; `false` when the client is gone and nothing is left.
+    /// Takes the bytes that the client has written; `false` if the client is gone and no bytes are left.
     pub(super) fn take(&self, into: &mut Vec<u8>) -> bool {
         self.announced.store(false, Ordering::SeqCst);
         let mut half = self.to_engine.lock();
@@ -54,7 +54,7 @@ impl Pipe {
         open
     }
 
-    /// Gives the client a batch of replies, leaving `from` empty. Returns how many bytes the client has not read yet.
+    /// Passes a batch of replies to the client, and empties `from`. Returns how many bytes the client has not read yet.
     pub(super) fn give(&self, from: &mut Vec<u8>) -> usize {
         let mut half = self.to_client.lock();
         if half.closed {
@@ -79,7 +79,7 @@ impl Pipe {
         unread
     }
 
-    /// Ends the connection from the engine's side, in both directions.
+    /// Closes the connection from the engine's side, in both directions.
     pub(super) fn close(&self) {
         for half in [&self.to_engine, &self.to_client] {
             let mut half = half.lock();

@@ -1,24 +1,24 @@
 //! The request parser: RESP arrays of bulk strings, and inline commands.
 //!
-//! It works on whatever bytes have arrived and keeps its place in an unfinished command, so a command that comes in a
-//! thousand pieces is not read a thousand times. It never reserves memory for bytes that have only been announced.
+//! The parser remembers its position in an incomplete command. So a command that arrives in a thousand pieces is not read a
+//! thousand times. No memory is reserved for bytes that were only announced.
 
 const MAX_INLINE: usize = 64 * 1024;
 const MAX_BULK: i64 = 512 * 1024 * 1024;
 const MAX_ARGS: i64 = i32::MAX as i64;
-/// So many arguments are handed over without an allocation.
+/// Up to this many arguments are passed on without an allocation.
 const FEW: usize = 8;
 
-/// What the bytes so far amount to.
+/// The result of parsing the bytes that have arrived.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Parsed {
-    /// One whole command of this many bytes. Its arguments are in [`Parser::with_args`].
+    /// One whole command of this many bytes. [`Parser::with_args`] gives its arguments.
     Command(usize),
-    /// Nothing to run, but this many bytes are done with (an empty line, an empty array).
+    /// No command in this many bytes: an empty line or an empty array.
     Nothing(usize),
     /// More bytes are needed.
     Incomplete,
-    /// The peer does not speak the protocol: the text after `-ERR `, after which the connection closes.
+    /// A violation of the protocol: the text after `-ERR `. The connection is closed after this reply.
     Broken(String),
 }
 
@@ -26,17 +26,17 @@ pub(super) enum Parsed {
 #[derive(Debug, Default)]
 pub(super) struct Parser {
     at: usize,
-    /// Arguments still to come, once the `*` line was read.
+    /// How many arguments are still to come; `None` before the `*` line was read.
     missing: Option<usize>,
     /// The announced length of the argument being read.
     bulk: Option<usize>,
     ranges: Vec<(usize, usize)>,
-    /// The words of an inline command, which quoting may make differ from the bytes.
+    /// The words of an inline command. With quotes they differ from the bytes of the line.
     inline: Option<Vec<Vec<u8>>>,
 }
 
 impl Parser {
-    /// Reads on in `bytes`, which must start where the current command starts.
+    /// Continues to parse `bytes`, which must start where the current command starts.
     pub(super) fn parse(&mut self, bytes: &[u8]) -> Parsed {
         if self.missing.is_none() {
             self.reset();
@@ -123,8 +123,7 @@ impl Parser {
         }
     }
 
-    /// Gives the arguments of the command just read from `bytes` to `act`: most commands have so few that they need no
-    /// allocation.
+    /// Calls `act` with the arguments of the command that was just parsed. Commands with few arguments need no allocation.
     pub(super) fn with_args<T>(&self, bytes: &[u8], act: impl FnOnce(&[&[u8]]) -> T) -> T {
         let slice = |&(from, to): &(usize, usize)| &bytes[from..to];
         match &self.inline {
@@ -238,7 +237,7 @@ mod tests {
 
     use super::*;
 
-    /// Everything a parser makes of `bytes`, fed in the given pieces.
+    /// All results of a parser that gets the given pieces.
     fn read(pieces: &[&[u8]]) -> Vec<Result<Vec<Vec<u8>>, String>> {
         let mut parser = Parser::default();
         let mut buffer = Vec::new();
@@ -268,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_inline_and_framed_are_read() {
+    fn inline_commands_and_arrays_are_read() {
         let found = read(&[b"*2\r\n$3\r\nGET\r\n$1\r\na\r\nping \"a\\x41\" 'b c'\r\n\r\n*0\r\n*-1\r\n"]);
         assert_eq!(
             found,
@@ -277,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_the_protocol_is_refused_in_redis_words() {
+    fn violations_of_the_protocol_get_the_errors_of_redis() {
         for (bytes, text) in [
             (&b"*x\r\n"[..], "Protocol error: invalid multibulk length"),
             (b"*1\r\n:1\r\n", "Protocol error: expected '$', got ':'"),

@@ -1,23 +1,23 @@
-//! What a command answers, and how that is written in RESP2 and RESP3.
+//! The reply to a command, and its encoding in RESP2 and RESP3.
 //!
-//! A reply is built once, as a value, because it has three readers: a RESP2 client, a RESP3 client and a Lua script.
+//! A reply is built as a value, because it has three kinds of readers: RESP2 clients, RESP3 clients and Lua scripts.
 
 use std::borrow::Cow;
 use std::cell::Cell;
 
 use super::number;
 
-/// What one command may copy into its reply, in bytes: a value asked for a thousand times over in one command would
-/// otherwise need a thousand times its memory.
+/// How many bytes one command may copy into its reply. A command that names the same value a thousand times would otherwise need
+/// a thousand times the value's memory.
 const MOST_COPIED: usize = 640 * 1024 * 1024;
 const TOO_LARGE: &str = "ERR the reply is larger than the engine allows";
 
 thread_local! {
-    /// Bytes copied into replies that are kept: those of the command that runs.
+    /// The bytes that the running command has copied into replies.
     static COPIED: Cell<usize> = const { Cell::new(0) };
 }
 
-/// One reply, or the absence of one.
+/// A reply, or the absence of one.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Reply {
     Status(Cow<'static, [u8]>),
@@ -32,33 +32,33 @@ pub(super) enum Reply {
     Map(Vec<Reply>),
     Set(Vec<Reply>),
     Double(f64),
-    /// A double that is already written.
+    /// A double as text.
     Decimal(Vec<u8>),
     Bool(bool),
     Verbatim(Vec<u8>),
     BigNumber(Vec<u8>),
     Push(Vec<Reply>),
-    /// Several replies to one command, as SUBSCRIBE gives.
+    /// Several replies to one command, as for SUBSCRIBE.
     Many(Vec<Reply>),
-    /// Nothing is sent.
+    /// No reply is sent.
     Silent,
-    /// The client waits; the reply comes later.
+    /// The client waits; the reply is sent later.
     Block(Box<Wait>),
 }
 
-/// What a blocking command asks for when there is nothing yet.
+/// The wait of a blocking command.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Wait {
     pub(super) keys: Vec<Vec<u8>>,
-    /// Engine time in milliseconds; `None`: for ever.
+    /// Engine time in milliseconds; `None`: no deadline.
     pub(super) deadline: Option<i64>,
-    /// The reply when the deadline comes.
+    /// The reply at the deadline.
     pub(super) empty: Reply,
     /// The command to run again.
     pub(super) args: Vec<Vec<u8>>,
 }
 
-/// An error reply on its way out of a handler.
+/// An error reply, as the error of a handler.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Fault(pub(super) Cow<'static, [u8]>);
 
@@ -86,7 +86,7 @@ impl Fault {
     }
 }
 
-/// What C's `%s` shows of these bytes: Redis writes many names into its errors that way.
+/// The bytes that C's `%s` prints. Redis writes many names into its errors in this way.
 pub(super) fn c_text(bytes: &[u8]) -> &[u8] {
     bytes.iter().position(|&b| b == 0).map_or(bytes, |at| &bytes[..at])
 }
@@ -105,7 +105,7 @@ impl Reply {
         Reply::Status(Cow::Borrowed(text.as_bytes()))
     }
 
-    /// A copy; an empty one where the replies have become too large, which [`Reply::bounded`] refuses.
+    /// A copy of the bytes. If the replies are too large, the copy is empty, and [`Reply::bounded`] refuses the reply.
     pub(super) fn bulk(bytes: impl AsRef<[u8]>) -> Reply {
         let bytes = bytes.as_ref();
         let copied = COPIED.get().saturating_add(bytes.len());
@@ -113,12 +113,12 @@ impl Reply {
         if copied > MOST_COPIED { Reply::Bulk(Vec::new()) } else { Reply::Bulk(bytes.to_vec()) }
     }
 
-    /// Elements of a reply, which end early where [`Reply::bounded`] refuses the whole.
+    /// The elements of a reply. They end early if [`Reply::bounded`] will refuse the reply.
     pub(super) fn while_bounded(items: impl Iterator<Item = Reply>) -> Vec<Reply> {
         items.take_while(|_| COPIED.get() <= MOST_COPIED).collect()
     }
 
-    /// Makes a reply, or an error in place of one that is too large together with those that are kept.
+    /// Makes a reply. It is replaced by an error if all kept replies together are too large.
     pub(super) fn bounded(make: impl FnOnce() -> Reply) -> Reply {
         let before = COPIED.get();
         let reply = make();
@@ -129,7 +129,7 @@ impl Reply {
         Reply::Error(TOO_LARGE.as_bytes().to_vec())
     }
 
-    /// Runs what keeps none of the replies that it makes.
+    /// Runs `act`, which keeps none of the replies that it makes, so they do not count.
     pub(super) fn unkept<T>(act: impl FnOnce() -> T) -> T {
         let before = COPIED.get();
         let outcome = act();
@@ -141,7 +141,7 @@ impl Reply {
         bytes.map_or(Reply::Null, Reply::bulk)
     }
 
-    /// A length. Collections never come near `i64::MAX` elements.
+    /// A length. No collection has nearly `i64::MAX` elements.
     pub(super) fn len(n: usize) -> Reply {
         Reply::Int(i64::try_from(n).unwrap_or(i64::MAX))
     }
@@ -154,7 +154,7 @@ impl Reply {
         Reply::Array(Reply::while_bounded(items.into_iter().map(Reply::bulk)))
     }
 
-    /// Appends the reply as it travels.
+    /// Appends the encoded reply.
     pub(super) fn encode(&self, resp3: bool, out: &mut Vec<u8>) {
         match self {
             Reply::Status(text) => line(b'+', text, out),

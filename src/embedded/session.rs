@@ -1,8 +1,7 @@
-//! One client's turn: bytes in, commands run, replies out.
+//! Executing the commands of one client.
 //!
-//! Everything that has arrived is run before anything is handed back, so a pipeline costs one wake-up in each
-//! direction. The rules that stand before a command runs (arity, OOM, read-only, subscriber mode, MULTI) are here, in
-//! the order in which Redis applies them.
+//! All commands that have arrived run before any reply is passed on, so a pipeline costs one wake-up in each direction. The
+//! checks before a command (arity, OOM, read-only, subscriber mode, MULTI) are here, in the order of Redis.
 
 use std::time::Instant;
 
@@ -16,12 +15,12 @@ use super::state::Core;
 use super::{commands, memory};
 use crate::redis_commands::flag;
 
-/// Unread bytes at which a subscriber is disconnected: the hard limit of `client-output-buffer-limit pubsub`.
+/// A subscriber with this many unread bytes is disconnected: the hard limit of `client-output-buffer-limit pubsub`.
 const SUBSCRIBER_LIMIT: usize = 32 * 1024 * 1024;
 
 const BUSY: &str = "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.";
 
-/// The client's pipe has something new.
+/// Handles new bytes in the client's pipe, or its end.
 pub(super) fn ready(core: &mut Core, slot: usize) {
     if core.faults.paused {
         return;
@@ -36,7 +35,7 @@ pub(super) fn ready(core: &mut Core, slot: usize) {
     process(core, slot);
 }
 
-/// Runs the whole commands a client has sent, until it blocks, closes or has no more.
+/// Runs the complete commands that a client has sent, until the client blocks, closes or has no more commands.
 fn process(core: &mut Core, slot: usize) {
     let Some(client) = core.client(slot) else {
         return;
@@ -84,16 +83,16 @@ fn process(core: &mut Core, slot: usize) {
         } else {
             input.drain(..start);
         }
-        // What a huge batch needed is not kept for ever.
+        // The memory of a huge batch is freed.
         if input.is_empty() && input.capacity() > 1024 * 1024 {
             input = Vec::new();
         }
-        // The end of a pause may have taken in more meanwhile.
+        // The end of a pause may have received more bytes meanwhile.
         input.append(&mut client.input);
         client.input = input;
         client.parser = parser;
         if client.hung_up && client.blocked.is_some() {
-            // What it waits for is for somebody else.
+            // A client that is gone must not take data from other waiting clients.
             return core.detach(slot);
         }
         client.closing |= client.lossy || client.hung_up;
@@ -103,7 +102,7 @@ fn process(core: &mut Core, slot: usize) {
     }
 }
 
-/// Hears a client while a script runs for too long.
+/// Answers a client while a script runs for too long.
 pub(super) fn hear(core: &mut Core, slot: usize) {
     let Some(client) = core.client(slot).filter(|client| client.blocked.is_none()) else {
         return;
@@ -113,7 +112,7 @@ pub(super) fn hear(core: &mut Core, slot: usize) {
     flush(core, slot);
 }
 
-/// Whether CLIENT PAUSE holds this command back.
+/// Whether CLIENT PAUSE delays this command.
 fn postponed(core: &mut Core, slot: usize, args: &[&[u8]]) -> bool {
     let Some(pause) = core.pause else {
         return false;
@@ -148,7 +147,7 @@ fn run(core: &mut Core, slot: usize, args: &[&[u8]]) {
     }
 }
 
-/// The checks before a command, and the command.
+/// Checks a command, and runs it.
 fn admit(core: &mut Core, slot: usize, args: &[&[u8]]) -> Reply {
     let now = core.now;
     let lookup::Command { spec, handler } = match lookup::find(args) {
@@ -208,7 +207,7 @@ fn admit(core: &mut Core, slot: usize, args: &[&[u8]]) -> Reply {
     handler(&mut cx, args).unwrap_or_else(Reply::from)
 }
 
-/// Refuses a command before it runs, which also spoils the transaction it was meant for.
+/// Refuses a command before it runs. An open transaction of the client can then only be discarded.
 fn reject(core: &mut Core, slot: usize, args: &[&[u8]], fault: Fault) -> Reply {
     if commands::is(args[0], "exec") {
         commands::transaction::discard(core, slot);
@@ -229,7 +228,7 @@ fn block(core: &mut Core, slot: usize, wait: Wait) {
     client.blocked = Some(Blocked { wait, db: client.db });
 }
 
-/// Gives waiting clients what has become available, in the order in which they came.
+/// Serves the waiting clients for whose keys data has arrived, in the order in which they came.
 pub(super) fn serve(core: &mut Core) {
     loop {
         let ready = core.waiting.take_ready();
@@ -238,7 +237,7 @@ pub(super) fn serve(core: &mut Core) {
         }
         for place in ready {
             core.waiting.serve(Some(Key::clone(&place.1)));
-            for slot in core.waiting.line(&place) {
+            for slot in core.waiting.queue(&place) {
                 retry(core, slot);
             }
             core.waiting.serve(None);
@@ -261,7 +260,7 @@ fn retry(core: &mut Core, slot: usize) {
     let mut cx = Cx { core, slot, db, resp3, mode: Mode::Retry };
     let reply = Reply::unkept(|| Reply::bounded(|| (command.handler)(&mut cx, &args).unwrap_or_else(Reply::from)));
     match reply {
-        // Nobody may be woken by a command that goes on waiting: they could keep each other awake for ever.
+        // A command that continues to wait must not wake other clients: they could wake each other for ever.
         Reply::Block(_) => core.waiting.forget_ready(ready),
         reply => {
             unblock(core, slot);
@@ -270,7 +269,7 @@ fn retry(core: &mut Core, slot: usize) {
     }
 }
 
-/// Runs what has become runnable and hands over what was answered.
+/// Runs all commands that can run now, and passes on the replies.
 pub(super) fn settle(core: &mut Core) {
     loop {
         while let Some(slot) = core.resumed.pop_front() {
@@ -318,7 +317,7 @@ fn flush(core: &mut Core, slot: usize) {
     }
 }
 
-/// Does what time has made due: delayed replies, timeouts, the end of a pause, expired keys.
+/// Handles everything that is due: delayed replies, timeouts, the end of a pause, expired keys.
 pub(super) fn tick(core: &mut Core) {
     core.now = core.clock.millis();
     while core.delayed.front().is_some_and(|d| d.0 <= Instant::now()) {

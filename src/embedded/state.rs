@@ -1,7 +1,7 @@
-//! The state of one engine: databases, clients, channels, scripts, and the settings and faults a test has chosen.
+//! The state of one engine: databases, clients, channels, scripts, settings, and the faults that a test has requested.
 //!
-//! It lives on the engine thread and is never shared. While a script runs, the whole state moves into the script host
-//! and back ([`std::mem::take`]), which is why it has a cheap [`Default`].
+//! Only the engine's thread accesses the state. While a script runs, the whole state is moved into the script host
+//! ([`std::mem::take`]), so [`Default`] must be cheap.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -20,16 +20,16 @@ use super::subscribers::{Kind, Subscribers};
 
 /// How often the sweep of expired keys runs while there are keys that expire.
 const SWEEP_EVERY_MS: i64 = 100;
-/// How long an engine whose clients were all cut by a fault or CLIENT KILL keeps its data for them.
+/// How long an engine keeps its data after a fault or CLIENT KILL has closed all connections.
 const LINGER: Duration = Duration::from_mins(1);
-/// How many keys one sweep of one database removes before it lets commands run again.
+/// The most keys that one sweep removes from a database. Then commands run again.
 const SWEEP_KEYS: usize = 20_000;
 
-/// Faults a test has asked for.
+/// The faults that a test has requested.
 #[derive(Debug, Default)]
 pub(super) struct Faults {
     pub(super) paused: bool,
-    /// Replies still to be lost.
+    /// How many replies are still to be dropped.
     pub(super) drop_replies: usize,
     pub(super) latency: Duration,
     pub(super) readonly: bool,
@@ -42,14 +42,14 @@ pub(super) struct Stats {
     pub(super) expired: u64,
 }
 
-/// CLIENT PAUSE.
+/// The pause of CLIENT PAUSE.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pause {
     pub(super) until: i64,
     pub(super) writes_only: bool,
 }
 
-/// Takes out the connections to an engine that are not opened yet.
+/// Takes the connections to an engine whose messages were not handled yet.
 type Opens = fn(&EngineName) -> Vec<Arc<Pipe>>;
 
 #[derive(Debug, Default)]
@@ -58,31 +58,31 @@ pub(super) struct Core {
     opens: Option<Opens>,
     pub(super) dbs: Vec<Db>,
     pub(super) clock: Clock,
-    /// Engine time of the command being run.
+    /// The engine time of the running command, in milliseconds.
     pub(super) now: i64,
-    /// The same in microseconds, as `TIME` says it.
+    /// The same time in microseconds, as in the reply to `TIME`.
     pub(super) now_micros: i64,
     pub(super) clients: Vec<Option<Client>>,
     free: Vec<usize>,
     open: usize,
-    /// Who wants the data kept without a connection.
+    /// How many holds keep the data without a connection.
     pub(super) holds: usize,
-    /// Until when an engine that cut its own clients waits for them to come back.
+    /// Until when the data is kept for clients whose connections the engine closed.
     linger: Option<Instant>,
     gone: Vec<u64>,
-    /// Connections that a running script let in, and their slots.
+    /// Connections that were opened while a script runs, and their slots.
     arrived: Vec<(u64, usize)>,
-    /// Clients with replies to hand over.
+    /// Clients with replies to pass on.
     pub(super) dirty: Vec<usize>,
-    /// Clients that may have commands left to run: unblocked ones, and all after a pause.
+    /// Clients that may have commands to run: clients whose wait has ended, and after a pause all clients.
     pub(super) resumed: VecDeque<usize>,
     pub(super) watchers: HashMap<(usize, Key), HashSet<usize>>,
     pub(super) waiting: Waiting,
     pub(super) subscribers: Subscribers,
-    /// Clients that see every command.
+    /// Clients in MONITOR mode.
     pub(super) monitors: Vec<usize>,
     pub(super) scripts: Scripts,
-    /// A script runs that has taken too long, and others are heard meanwhile.
+    /// Set while a script runs for too long and other clients are answered meanwhile.
     pub(super) busy: Option<Busy>,
     pub(super) config: Config,
     pub(super) faults: Faults,
@@ -90,11 +90,11 @@ pub(super) struct Core {
     pub(super) pause: Option<Pause>,
     swept: i64,
     pub(super) started: i64,
-    /// Replies held back by `latency`, oldest first.
+    /// Replies that `latency` delays, oldest first.
     pub(super) delayed: VecDeque<(Instant, usize, u64, Vec<u8>)>,
 }
 
-/// A script that takes too long, as its killers see it.
+/// A script that runs for too long.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Busy {
     pub(super) wrote: bool,
@@ -123,7 +123,7 @@ impl Core {
         self.clients.len() - 1
     }
 
-    /// Lets in the clients that have connected while a script runs.
+    /// Opens the connections of clients that connected while a script runs.
     pub(super) fn admit_waiting(&mut self) {
         for pipe in self.opens.map(|opens| opens(&self.name)).unwrap_or_default() {
             let id = pipe.id;
@@ -136,7 +136,7 @@ impl Core {
         std::mem::take(&mut self.arrived)
     }
 
-    /// Forgets a client and everything that mentions it.
+    /// Removes a client and everything that refers to it.
     pub(super) fn detach(&mut self, slot: usize) {
         if self.clients.get(slot).is_none_or(Option::is_none) {
             return;
@@ -157,7 +157,7 @@ impl Core {
         self.free.push(slot);
     }
 
-    /// Ends every subscription of a client that is leaving or resetting.
+    /// Ends all subscriptions of a client that disconnects or resets.
     pub(super) fn unsubscribe_all(&mut self, slot: usize) {
         for kind in Kind::ALL {
             let names = self.client(slot).map(|client| std::mem::take(client.names(kind))).unwrap_or_default();
@@ -167,12 +167,12 @@ impl Core {
         }
     }
 
-    /// A client is about to be cut off that did not ask for it: the data waits for it to reconnect.
+    /// The engine is about to close a client's connection. The data is kept for a while, so that the client can reconnect.
     pub(super) fn expect_back(&mut self) {
         self.linger = Some(Instant::now() + LINGER);
     }
 
-    /// Cuts every connection.
+    /// Closes every connection.
     pub(super) fn kill_all(&mut self) {
         for slot in 0..self.clients.len() {
             if let Some(client) = self.client(slot) {
@@ -206,7 +206,7 @@ impl Core {
         self.clients.iter().enumerate().filter_map(|(slot, c)| c.as_ref().map(|c| (slot, c)))
     }
 
-    /// Marks a client's output as not handed over yet.
+    /// Puts a client on the list of clients with output.
     pub(super) fn mark(&mut self, slot: usize) {
         if let Some(client) = self.client(slot)
             && !client.marked
@@ -220,7 +220,7 @@ impl Core {
         self.dbs.iter().map(Db::used).sum()
     }
 
-    /// Notes a change of the key for the clients that watch it or wait for it.
+    /// Tells the clients that watch the key, or wait for it, about a change.
     pub(super) fn touch(&mut self, db: usize, key: &[u8]) {
         if !self.watchers.is_empty() {
             let place = (db, Key::from(key));
@@ -233,8 +233,8 @@ impl Core {
         self.waiting.changed(db, key);
     }
 
-    /// A key has expired. A client that watched the key while it existed sees a change. A client that watches it since after its
-    /// expiry sees none.
+    /// A key has expired. For a client that watched the key before its expiry this is a change. For a client that watched it only
+    /// after its expiry it is none.
     pub(super) fn expired(&mut self, db: usize, key: &[u8]) {
         self.stats.expired += 1;
         if self.watchers.is_empty() {
@@ -252,7 +252,7 @@ impl Core {
         }
     }
 
-    /// A whole database changed: its watchers lose, unless neither side ever had the key.
+    /// A whole database changed. This is a change for each watched key that exists in the old or in the new content.
     pub(super) fn touch_all(&mut self, db: usize, other: Option<usize>) {
         for ((watched, key), slots) in &self.watchers {
             let held = |db: usize| self.dbs[db].keys.contains_key(&**key);
@@ -282,7 +282,7 @@ impl Core {
         }
     }
 
-    /// Removes keys whose time has come.
+    /// Removes expired keys.
     pub(super) fn sweep(&mut self) {
         self.swept = self.now;
         for db in 0..self.dbs.len() {
@@ -293,7 +293,7 @@ impl Core {
         }
     }
 
-    /// Engine time at which something happens by itself.
+    /// The engine time at which something is due.
     fn next_due(&self) -> Option<i64> {
         let sweep = self
             .dbs
@@ -305,7 +305,7 @@ impl Core {
         [sweep, pause, self.waiting.first_deadline()].into_iter().flatten().min()
     }
 
-    /// How long until [`super::session::tick`] has something to do, in real time.
+    /// The real time until [`super::session::tick`] has something to do.
     pub(super) fn next_tick(&self) -> Option<Duration> {
         let until = |at: Instant| at.saturating_duration_since(Instant::now());
         if self.open == 0 {
@@ -317,7 +317,7 @@ impl Core {
         }
         let due = self.next_due().map(|at| {
             let wait = u64::try_from(at.saturating_sub(self.clock.millis())).unwrap_or(0);
-            // A deadline years away is looked at again tomorrow.
+            // A wait lasts at most a day, and then the deadline is checked again.
             Duration::from_millis(wait.min(86_400_000))
         });
         delayed.into_iter().chain(due).min()

@@ -1,7 +1,7 @@
 //! The stream: entries by id, consumer groups, pending entries.
 //!
-//! Entries are grouped into runs as Redis groups them into nodes, because approximate trimming (`~`) removes whole
-//! nodes and so how much it leaves can be seen.
+//! Entries are grouped in runs, as Redis groups them in nodes. Clients can see this: approximate trimming (`~`) removes whole
+//! nodes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use super::number;
 const NODE_ENTRIES: usize = 100;
 const NODE_BYTES: usize = 4096;
 
-/// An entry's id. Ordered as Redis orders it.
+/// An entry's id, with the order of Redis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(super) struct Id {
     pub(super) ms: u64,
@@ -40,7 +40,7 @@ impl Id {
         format!("{}-{}", self.ms, self.seq).into_bytes()
     }
 
-    /// `<ms>-<seq>` or `<ms>`, the latter with `missing` as its sequence.
+    /// Reads `<ms>-<seq>` or `<ms>`. The sequence of `<ms>` is `missing`.
     pub(super) fn parse(text: &[u8], missing: u64) -> Option<Id> {
         match text.iter().position(|&b| b == b'-') {
             Some(at) => Some(Id { ms: digits(&text[..at])?, seq: digits(&text[at + 1..])? }),
@@ -49,12 +49,12 @@ impl Id {
     }
 }
 
-/// Canonical digits, or whatever else `strtoull` reads as a whole: leading blanks, zeros and a plus.
+/// Canonical digits, or another text that `strtoull` reads completely: with leading blanks, zeros or a plus.
 fn digits(text: &[u8]) -> Option<u64> {
     number::unsigned(text).or_else(|| std::str::from_utf8(text).ok()?.trim_ascii_start().parse().ok())
 }
 
-/// Field and value in turn.
+/// Fields and values, alternating.
 pub(super) type Fields = Vec<Bytes>;
 
 #[derive(Debug, Clone, Default)]
@@ -81,7 +81,7 @@ pub(super) struct Consumer {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Group {
     pub(super) last: Id,
-    /// How many entries were ever read, when that is known.
+    /// How many entries the group has read in total, if that is known.
     pub(super) read: Option<i64>,
     pub(super) pending: BTreeMap<Id, Pending>,
     pub(super) consumers: BTreeMap<Bytes, Consumer>,
@@ -118,7 +118,7 @@ pub(super) enum TrimTo {
 pub(super) struct Trim {
     pub(super) to: TrimTo,
     pub(super) approximate: bool,
-    /// The most entries an approximate trim removes; 0: no limit.
+    /// The most entries that an approximate trim removes; 0: no limit.
     pub(super) limit: usize,
 }
 
@@ -151,7 +151,7 @@ impl Stream {
         self.entries.keys().next().copied()
     }
 
-    /// Adds an entry; `id` must be above `last`.
+    /// Adds an entry; `id` must be larger than `last`.
     pub(super) fn append(&mut self, id: Id, fields: Fields) {
         let bytes: usize = fields.iter().map(|f| f.len() + 2).sum::<usize>() + 8;
         let full =
@@ -194,7 +194,7 @@ impl Stream {
         deleted
     }
 
-    /// Removes the oldest entries; how many.
+    /// Removes the oldest entries. Gives how many were removed.
     pub(super) fn trim(&mut self, trim: Trim) -> usize {
         let mut removed = 0;
         while let Some(first) = self.first() {
@@ -237,12 +237,12 @@ impl Stream {
     }
 
     pub(super) fn range(&self, from: Id, to: Id) -> impl DoubleEndedIterator<Item = (Id, &Fields)> {
-        // An inverted range is empty, where BTreeMap would panic.
+        // An inverted range is empty. BTreeMap would panic.
         let to = if from > to { None } else { Some(to) };
         to.into_iter().flat_map(move |to| self.entries.range(from..=to)).map(|(id, fields)| (*id, fields))
     }
 
-    /// Whether an entry was deleted that a reader between these ids would have counted.
+    /// Whether a deleted entry may be after `from`, so that the entries from there cannot be counted by their ids.
     pub(super) fn has_tombstones(&self, from: Option<Id>) -> bool {
         if self.len() == 0 || self.max_deleted == Id::MIN || self.first().is_some_and(|first| self.max_deleted < first)
         {
@@ -251,7 +251,7 @@ impl Stream {
         self.max_deleted >= from.unwrap_or(Id::MIN)
     }
 
-    /// How many entries were ever added up to `id`, if that is known.
+    /// How many entries were added in total up to `id`, if that is known.
     pub(super) fn counter_at(&self, id: Id) -> Option<i64> {
         let added = i64::try_from(self.added).unwrap_or(i64::MAX);
         let len = i64::try_from(self.len()).unwrap_or(i64::MAX);

@@ -1,10 +1,10 @@
-//! Who has subscribed to which channel, pattern or sharded channel.
+//! The subscribers of channels, patterns and sharded channels.
 
 use std::collections::HashMap;
 
 use indexmap::IndexMap;
 
-/// What a subscription is to.
+/// The kind of a subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Channel,
@@ -16,7 +16,7 @@ impl Kind {
     pub(super) const ALL: [Self; 3] = [Self::Channel, Self::Pattern, Self::Shard];
 }
 
-/// The slots of clients, by the name that they have subscribed to. A name without subscribers has no entry.
+/// The slots of the subscribed clients, by name. A name without subscribers has no entry.
 #[derive(Debug, Default)]
 pub(super) struct Subscribers {
     pub(super) channels: HashMap<Vec<u8>, Vec<usize>>,
@@ -25,7 +25,7 @@ pub(super) struct Subscribers {
 }
 
 impl Subscribers {
-    /// The client must not be there yet.
+    /// Adds a subscription, which must not exist yet.
     pub(super) fn add(&mut self, kind: Kind, name: &[u8], slot: usize) {
         match kind {
             Kind::Channel => self.channels.entry(name.to_vec()),
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_stays_as_long_as_somebody_has_subscribed_to_it() {
+    fn a_name_has_an_entry_as_long_as_it_has_a_subscriber() {
         for kind in Kind::ALL {
             let mut subscribers = Subscribers::default();
             let names = |subscribers: &Subscribers| {

@@ -1,4 +1,4 @@
-//! What the differential test cannot show: several clients, time, faults, lifetimes.
+//! Tests of what the differential test does not cover: several clients, time, faults, lifetimes.
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ impl Client {
         self.stream.write_all(format!("{line}\r\n").as_bytes()).await.unwrap();
     }
 
-    /// Reads until exactly `expected` has come.
+    /// Reads until exactly `expected` has arrived.
     async fn expect(&mut self, expected: &str) {
         let mut got = vec![0; expected.len()];
         let read = self.stream.read_exact(&mut got);
@@ -34,7 +34,7 @@ impl Client {
         self.expect(expected).await;
     }
 
-    /// What has come, as text.
+    /// The bytes that have arrived, as text.
     async fn hear(&mut self) -> String {
         let mut got = vec![0; 4096];
         let read = self.stream.read(&mut got);
@@ -94,11 +94,11 @@ async fn advancing_the_clock_expires_keys_and_ends_waits() {
 }
 
 #[tokio::test]
-async fn waiting_clients_are_served_in_the_order_they_came() {
+async fn waiting_clients_are_served_in_the_order_of_their_waits() {
     let (mut a, mut b, mut c) = (Client::of("line"), Client::of("line"), Client::of("line"));
     a.ask("ping", "+PONG\r\n").await;
     a.send("blpop list 0").await;
-    // Each is known to wait before the next one comes.
+    // Each client must wait before the next one sends its command.
     wait_for_blocked(&mut c, 1).await;
     b.send("blpop list 0").await;
     wait_for_blocked(&mut c, 2).await;
@@ -149,7 +149,7 @@ async fn a_watched_key_that_changes_discards_the_transaction() {
 }
 
 #[tokio::test]
-async fn a_dropped_reply_means_executed_and_cut() {
+async fn after_a_dropped_reply_the_command_is_executed_and_the_connection_closed() {
     let mut client = Client::of("drop");
     client.ask("set n 1", "+OK\r\n").await;
     let control = Control::of("drop").unwrap();
@@ -161,7 +161,7 @@ async fn a_dropped_reply_means_executed_and_cut() {
 }
 
 #[tokio::test]
-async fn killed_clients_find_their_data_when_they_come_back() {
+async fn killed_clients_find_their_data_when_they_reconnect() {
     let mut client = Client::of("kill");
     client.ask("set n 1", "+OK\r\n").await;
     Control::of("kill").unwrap().kill_clients().unwrap();
@@ -196,7 +196,7 @@ async fn latency_delays_replies_in_order() {
 }
 
 #[tokio::test]
-async fn readonly_and_memory_bounds_refuse_writes() {
+async fn readonly_and_the_memory_limit_refuse_writes() {
     let mut client = Client::of("bounds");
     client.ask("set a 1", "+OK\r\n").await;
     let control = Control::of("bounds").unwrap();
@@ -216,7 +216,7 @@ async fn readonly_and_memory_bounds_refuse_writes() {
 }
 
 #[tokio::test]
-async fn a_runaway_script_hears_script_kill_and_is_stopped() {
+async fn a_runaway_script_is_stopped_by_script_kill_or_by_its_limit() {
     let (mut runner, mut other) = (Client::of("runaway"), Client::of("runaway"));
     runner.ask("config set lua-time-limit 1000", "+OK\r\n").await;
     runner.send("eval \"while true do pcall(function() while true do end end) end\" 0").await;
@@ -230,7 +230,7 @@ async fn a_runaway_script_hears_script_kill_and_is_stopped() {
 }
 
 #[tokio::test]
-async fn scan_returns_what_stays_while_others_come_and_go() {
+async fn scan_returns_every_key_that_exists_all_the_time() {
     let mut client = Client::of("scan");
     let script = "for i = 1, 500 do redis.call('set', 'stay' .. i, i) redis.call('set', 'go' .. i, i) end return 1";
     client.ask(&format!("eval \"{script}\" 0"), ":1\r\n").await;
@@ -252,7 +252,7 @@ async fn a_large_pipeline_does_not_need_its_replies_read_first() {
 }
 
 #[tokio::test]
-async fn a_password_is_asked_of_whoever_comes_after_it_was_set() {
+async fn clients_that_connect_after_a_password_was_set_must_give_it() {
     let mut first = Client::of("password");
     first.ask("config set requirepass open", "+OK\r\n").await;
     first.ask("get a", "$-1\r\n").await;
@@ -287,7 +287,7 @@ async fn a_monitor_sees_commands_of_clients_transactions_and_scripts() {
 
 /// A consumer that finds nothing must not wake the other consumers, because they would wake it again.
 #[tokio::test]
-async fn several_consumers_that_wait_for_one_entry_leave_the_engine_alone() {
+async fn several_consumers_that_wait_for_one_entry_do_not_keep_the_engine_busy() {
     let (mut a, mut b, mut c) = (Client::of("consumers"), Client::of("consumers"), Client::of("consumers"));
     c.ask("xgroup create s g $ mkstream", "+OK\r\n").await;
     a.send("xreadgroup group g a block 0 streams s >").await;
@@ -301,9 +301,9 @@ async fn several_consumers_that_wait_for_one_entry_leave_the_engine_alone() {
     b.expect(&entry("2-1")).await;
 }
 
-/// The end of a pause is noticed by whichever comes first, the clock or a command.
+/// The clock or a command notices the end of a pause, whichever is first.
 #[tokio::test]
-async fn what_a_pause_held_back_runs_when_it_ends() {
+async fn commands_that_a_pause_delayed_run_when_it_ends() {
     let (mut held, mut other) = (Client::of("paused"), Client::of("paused"));
     other.ask("client pause 30 write", "+OK\r\n").await;
     held.send("set a 1").await;
@@ -315,7 +315,7 @@ async fn what_a_pause_held_back_runs_when_it_ends() {
 }
 
 #[tokio::test]
-async fn a_long_script_does_not_hold_up_an_engine_on_another_thread() {
+async fn a_long_script_does_not_delay_an_engine_on_another_thread() {
     let place = |name: &str| EngineName::Shared(name.to_owned()).place();
     let elsewhere = (0..1000).map(|i| format!("short commands {i}")).find(|name| place(name) != place("long script"));
     let (mut busy, mut killer) = (Client::of("long script"), Client::of("long script"));
@@ -344,7 +344,7 @@ async fn a_transaction_that_meets_a_long_script_is_discarded_as_a_whole() {
     busy.send("eval \"while true do end\" 0").await;
     other.send("set b 2").await;
     let busy_text = "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.\r\n";
-    // Whether it was heard before or while the script runs, the end is the same.
+    // The command may have been handled before the script or during it; the result is the same.
     if other.hear().await.starts_with("+QUEUED") {
         other.ask_until("ping", "-BUSY").await;
     }
@@ -359,7 +359,7 @@ async fn a_transaction_that_meets_a_long_script_is_discarded_as_a_whole() {
 }
 
 #[tokio::test]
-async fn scripts_that_hide_in_coroutines_or_return_themselves_are_ended() {
+async fn scripts_that_run_in_coroutines_or_return_nested_tables_are_stopped() {
     let mut client = Client::of("hiding");
     client.ask("config set lua-time-limit 20", "+OK\r\n").await;
     let hides = "while true do pcall(function() while true do coroutine.resume(coroutine.create(function() while true do end end)) end end) end";
@@ -377,7 +377,7 @@ async fn scripts_that_hide_in_coroutines_or_return_themselves_are_ended() {
 }
 
 #[tokio::test]
-async fn one_that_hung_up_while_it_waits_takes_nothing_from_others() {
+async fn a_waiting_client_that_disconnects_takes_nothing_from_others() {
     let mut other = Client::of("hung up");
     other.ask("ping", "+PONG\r\n").await;
     let control = Control::of("hung up").unwrap();
@@ -398,7 +398,7 @@ async fn the_memory_of_a_list_is_that_of_all_its_elements() {
     client.ask("ping", "+PONG\r\n").await;
     let control = Control::of("list memory").unwrap();
     control.max_memory(Some(20_000_000)).unwrap();
-    // One large element among small ones is one large element, wherever it is.
+    // One large element counts once among small ones, at any position.
     client.ask("eval \"redis.call('rpush', 'a', string.rep('x', 1000000)) for i = 1, 1000 do redis.call('rpush', 'a', 'y') end return redis.call('llen', 'a')\" 0", ":1001\r\n").await;
     client.ask("rpush a y", ":1002\r\n").await;
     client
@@ -410,9 +410,9 @@ async fn the_memory_of_a_list_is_that_of_all_its_elements() {
     client.ask("rpush a y", "-OOM command not allowed when used memory > 'maxmemory'.\r\n").await;
 }
 
-/// What the documentation says that it cannot or does otherwise.
+/// The limits and differences that the documentation names.
 #[tokio::test]
-async fn the_limits_of_scripts_are_where_they_are_said_to_be() {
+async fn scripts_have_the_documented_limits() {
     let mut client = Client::of("script limits");
     let pushes = |n: u32| {
         format!("eval \"local t = {{}} for i = 1, {n} do t[i] = 'x' end return redis.call('rpush', 'l', unpack(t))\" 0")
@@ -423,19 +423,19 @@ async fn the_limits_of_scripts_are_where_they_are_said_to_be() {
 }
 
 #[tokio::test]
-async fn who_connects_while_a_script_runs_is_answered_and_may_end_it() {
+async fn a_client_that_connects_while_a_script_runs_is_answered_and_may_kill_the_script() {
     let (mut runner, mut witness) = (Client::of("busy newcomer"), Client::of("busy newcomer"));
     runner.ask("config set lua-time-limit 1000", "+OK\r\n").await;
     witness.ask("ping", "+PONG\r\n").await;
-    // Within one call of the library.
+    // The time limit applies also within one call of a library function.
     runner.send("eval \"return string.find(string.rep('a', 30000), '.-.-.-.-.-b')\" 0").await;
     witness.send("ping").await;
-    // The script is past its time; it is stopped after as long again.
+    // The script has exceeded its time limit; at twice the limit it is stopped.
     let busy_text = "-BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.\r\n";
     witness.expect(busy_text).await;
     let mut newcomer = Client::of("busy newcomer");
     newcomer.ask("ping", busy_text).await;
-    // Gone again before the script ends.
+    // This client disconnects before the script ends.
     drop(Client::of("busy newcomer"));
     newcomer.ask("script kill", "+OK\r\n").await;
     runner.expect("-ERR Script killed by user with SCRIPT KILL.").await;
@@ -444,7 +444,7 @@ async fn who_connects_while_a_script_runs_is_answered_and_may_end_it() {
 }
 
 #[tokio::test]
-async fn an_engine_keeps_more_scripts_than_a_stack_of_lua_has_slots() {
+async fn an_engine_keeps_more_scripts_than_the_stack_of_lua_has_slots() {
     let mut client = Client::of("many scripts");
     client.ask("set kept 1", "+OK\r\n").await;
     for n in 0..9000 {

@@ -1,7 +1,7 @@
-//! What a key can hold.
+//! The types of values.
 //!
-//! Hashes and sets keep Redis' two shapes apart (small and ordered, large and hashed) because clients can see them:
-//! in OBJECT ENCODING, in the order of HGETALL and SMEMBERS, and in what one SCAN step returns.
+//! Hashes and sets have the two encodings of Redis: small and ordered, large and hashed. Clients can see the encoding in OBJECT
+//! ENCODING, in the order of HGETALL and SMEMBERS, and in the result of one SCAN step.
 
 use indexmap::{IndexMap, IndexSet};
 use rustc_hash::FxBuildHasher;
@@ -25,14 +25,14 @@ pub(super) enum Value {
     Stream(Box<Stream>),
 }
 
-/// How a string came to be, which only OBJECT ENCODING shows.
+/// How a string was written. Only OBJECT ENCODING shows the difference.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Made {
     #[default]
     Whole,
-    /// A sum of floating point: never held as an integer.
+    /// A sum of floats, which Redis never stores as an integer.
     Sum,
-    /// Edited in place.
+    /// Changed in place.
     Edited,
 }
 
@@ -43,7 +43,7 @@ pub(super) struct Str {
     pub(super) made: Made,
 }
 
-/// A hash; insertion order while small.
+/// A hash, in insertion order while it is small.
 #[derive(Debug, Clone)]
 pub(super) struct Hash {
     pub(super) fields: IndexMap<Bytes, Bytes, FxBuildHasher>,
@@ -85,7 +85,7 @@ impl Hash {
     }
 }
 
-/// A set: sorted integers while it has only those and few, hashed otherwise.
+/// A set. A small set of integers is sorted; any other set is hashed.
 #[derive(Debug, Clone)]
 pub(super) enum Set {
     Ints(Vec<i64>),
@@ -210,7 +210,7 @@ impl Value {
         }
     }
 
-    /// Empty containers are deleted; a stream stays.
+    /// Whether the value is an empty collection, whose key is deleted. An empty stream is kept.
     pub(super) fn is_empty(&self) -> bool {
         match self {
             Value::Str(_) | Value::Stream(_) => false,
@@ -221,7 +221,7 @@ impl Value {
         }
     }
 
-    /// An estimate of the memory held, cheap enough to ask after every write.
+    /// An estimate of the memory of the value, cheap enough to compute after every write.
     pub(super) fn size(&self) -> usize {
         match self {
             Value::Str(s) => 24 + s.bytes.capacity(),

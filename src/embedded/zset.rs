@@ -1,7 +1,7 @@
-//! The sorted set: members by score, then by bytes, reachable by member and by rank.
+//! The sorted set: members ordered by score and then by bytes. An element is found by its member or by its rank.
 //!
-//! The order lives in chunks of at most [`CHUNK`] elements, so finding a place is two binary searches and finding a
-//! rank adds up chunk lengths: a set of a million members has some four thousand of them.
+//! The order is stored in chunks of at most [`CHUNK`] elements. Finding a position takes two binary searches. Finding a rank adds
+//! up the lengths of the chunks: a set of a million members has some four thousand chunks.
 
 use std::cmp::Ordering;
 use std::ops::Range;
@@ -64,14 +64,14 @@ impl Zset {
         self.scores.get(member).copied()
     }
 
-    /// In the order SCAN walks a large set: by position in the hash.
+    /// The element at this position of the hash, which is the order of SCAN in a large set.
     pub(super) fn hashed(&self, index: usize) -> Option<(&[u8], f64)> {
         self.scores.get_index(index).map(|(m, &s)| (&**m, s))
     }
 
     /// `true` if the member is new.
     pub(super) fn insert(&mut self, member: &[u8], score: f64) -> bool {
-        // Zero has no sign, as in the integers of which Redis makes a small sorted set.
+        // Negative zero becomes zero: Redis stores the scores of a small sorted set as integers.
         let score = score + 0.0;
         if let Some(old) = self.scores.get_mut(member) {
             let before = std::mem::replace(old, score);
@@ -137,7 +137,7 @@ impl Zset {
         Some(self.count_before(|i| order(i, score, member) == Ordering::Less))
     }
 
-    /// How many elements `before` holds for; it must hold for a prefix.
+    /// For how many elements `before` is true. These elements must be the first ones.
     fn count_before(&self, before: impl Fn(&Item) -> bool) -> usize {
         let whole = self.chunks.partition_point(|c| c.last().is_some_and(&before));
         let partial = self.chunks.get(whole).map_or(0, |c| c.partition_point(&before));
@@ -157,7 +157,7 @@ impl Zset {
         from..to.max(from)
     }
 
-    /// The ranks between two members, which means something only while all scores are equal.
+    /// The ranks between two members. The result is meaningful only if all scores are equal.
     pub(super) fn by_lex(&self, min: &LexEnd, max: &LexEnd) -> Range<usize> {
         let from = self.count_before(|i| match min {
             LexEnd::Lowest => false,

@@ -1,23 +1,23 @@
 /**
- * One listener per `AbortSignal`, however many wait for it.
+ * One listener per `AbortSignal`, for any number of waiting calls.
  *
- * A service hands one signal to all its waits. Node warns of a leak at the eleventh listener, so this package adds one alone and
- * keeps what is to be done in a set of its own.
+ * A service may pass one signal to all its calls. Node warns of a leak at the eleventh listener, so this package adds a single listener to a signal
+ * and keeps the callbacks in a set of its own.
  */
 
 const waiting = new WeakMap<AbortSignal, Set<() => void>>();
 
-/** Calls `callback` once, when `signal` is aborted; what it returns takes that back. The callback must not throw. */
+/** Calls `callback` once, when `signal` is aborted. Returns a function that removes the callback. The callback must not throw. */
 export function onAbort(signal: AbortSignal | undefined, callback: () => void): () => void {
   if (signal === undefined) return () => {};
   const callbacks = waiting.get(signal) ?? listen(signal);
-  // Wrapped: the same callback may wait twice.
+  // Wrapped, so that the set can hold the same callback twice.
   const own = (): void => callback();
   callbacks.add(own);
   return () => callbacks.delete(own);
 }
 
-/** The set stays with its signal: adding and removing the listener with every wait would cost more than the empty set. */
+/** Adds the listener and the set of callbacks. Both stay with the signal, which is cheaper than adding and removing a listener for each call. */
 function listen(signal: AbortSignal): Set<() => void> {
   const callbacks = new Set<() => void>();
   waiting.set(signal, callbacks);

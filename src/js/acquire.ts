@@ -1,4 +1,4 @@
-/** Acquiring what only one caller at a time may have: a lock, the lead of a role. */
+/** The acquisition of a right that one caller at a time holds: a lock, or the leadership of a role. */
 
 import { onAbort } from './aborts.js';
 import { cancelled, checkSignal, optionsOf } from './arguments.js';
@@ -6,24 +6,24 @@ import { RedisError } from './errors.js';
 import type { NumberingTarget } from './internals.js';
 import { optionsJson } from './port.js';
 
-/** Options of every acquisition. */
+/** The options that all acquisitions have. */
 export interface AcquireOptions {
   leaseMs?: number | undefined;
   waitMs?: number | undefined;
   signal?: AbortSignal | undefined;
 }
 
-/** One kind of thing that is acquired. */
+/** A kind of right: a lock or a leadership. */
 export interface Acquisition<H> {
-  /** What the user called, for errors. */
+  /** The name of the public method, for errors. */
   readonly call: string;
-  /** The verb that waits. Its arguments: id, name, options as JSON. It answers with the token. */
+  /** The verb that waits for the right. Its arguments: id, name, options as JSON. Its answer: the token. */
   readonly verb: number;
   /** The verb that ends a wait. */
   readonly cancel: number;
-  /** Makes what the user is given. */
+  /** Makes the object that the user gets. */
   hold(id: number, token: number, leaseMs: number | undefined): H;
-  /** Gives back what nobody waits for any more. */
+  /** Releases a right whose caller no longer waits. */
   giveBack(held: H): Promise<unknown>;
 }
 
@@ -42,7 +42,7 @@ export async function acquire<H>(
   const text = optionsJson(given, { signal: undefined });
   const id = target.nextId();
   const cancel = (): void => {
-    // A wait that has just ended has nothing to cancel.
+    // A failure needs no report: the wait may have just ended.
     target.port.callQuietly(target.handle, acquisition.cancel, id).catch(() => {});
   };
   const forget = onAbort(signal, cancel);
@@ -57,7 +57,7 @@ export async function acquire<H>(
   }
   const held = acquisition.hold(id, token, leaseMs);
   if (signal?.aborted) {
-    // If it cannot be given back now it runs out.
+    // If the release fails, the lease runs out.
     await acquisition.giveBack(held).catch(() => {});
     throw cancelled(call, signal);
   }

@@ -1,26 +1,26 @@
-/** Checks of arguments that stay on this side: functions, options, signals, values that become JSON. */
+/** Checks of the arguments that do not cross to Rust as they are: functions, options, signals, values that become JSON. */
 
 import { configError, describe, RedisError } from './errors.js';
 import { membersOf } from './members.js';
 import { native } from './native.js';
 
-/** The longest timer: what a 32-bit signed number of milliseconds holds, as in `setTimeout`. */
+/** The longest time in milliseconds: the largest signed 32-bit number, as for `setTimeout`. */
 export const MAX_MS = 2_147_483_647;
 const MAX_TTL_SEC = 9_007_199_254_740;
 
-/** Refuses names of options that nobody asked for, so that a misspelt one is never ignored. */
+/** Throws if options are left that are not known, so that a misspelt option is never ignored. */
 export function refuseUnknown(owner: string, rest: object, known: readonly string[]): void {
   const [name] = Object.keys(rest);
   if (name !== undefined) throw new RedisError('config', native.unknownOption(owner, name, known));
 }
 
-/** Options must be an object that has members, or not given; see {@link membersOf}. */
+/** Checks options: `undefined`, or an object as {@link membersOf} takes it. */
 export function optionsOf<T extends object>(name: string, options: T | undefined): T | Record<string, never> {
   if (options === undefined) return {};
   return objectOf(name, options);
 }
 
-/** The same, where an object must be given. */
+/** Checks an object as {@link optionsOf} does, but `undefined` is refused too. */
 export function objectOf<T extends object>(name: string, given: T): T {
   if (typeof given !== 'object' || given === null || Array.isArray(given)) throw configError(name, 'an object', given);
   return membersOf(name, given);
@@ -36,14 +36,14 @@ export function checkWhole(name: string, value: unknown, least: number, most = N
   }
 }
 
-/** A number from `least` to `most`. */
+/** Checks a number from `least` to `most`. */
 export function checkNumber(name: string, unit: string, value: unknown, least: number, most: number): void {
   if (typeof value !== 'number' || !(value >= least && value <= most)) {
     throw configError(name, `a number${unit} from ${least} to ${most}`, value);
   }
 }
 
-/** An expiry in seconds. */
+/** Checks an expiry in seconds. */
 export function checkTtl(name: string, value: unknown): void {
   if (typeof value !== 'number' || !(value > 0 && value <= MAX_TTL_SEC)) {
     throw configError(name, `a number of seconds above 0 and up to ${MAX_TTL_SEC}`, value);
@@ -66,9 +66,9 @@ export function cancelled(what: string, signal: AbortSignal | undefined): RedisE
   return new RedisError('cancelled', `${what}: signal: aborted`, { cause: signal?.reason });
 }
 
-/** A value as JSON text, or the error of one that JSON cannot express. */
+/** A value as JSON text, or an error if JSON cannot express the value. */
 export function json(name: string, value: unknown): string | RedisError {
-  // JSON would make null of it, silently.
+  // `JSON.stringify` would silently write `null`.
   if (typeof value === 'number' && !Number.isFinite(value)) return inexpressible(name, value);
   let text: string | undefined;
   try {
@@ -80,7 +80,7 @@ export function json(name: string, value: unknown): string | RedisError {
 }
 
 /**
- * An argument that becomes JSON, as its text.
+ * An argument as JSON text.
  *
  * @throws RedisError of kind `serialization` if JSON cannot express it.
  */
@@ -90,13 +90,13 @@ export function jsonArgument(name: string, value: unknown): string {
   throw text;
 }
 
-/** The error of a value that JSON cannot express: a function, a `BigInt`, a cycle, an object that becomes nothing. */
+/** The error of a value that JSON cannot express: a function, a `BigInt`, a cycle, an object whose `toJSON` returns `undefined`. */
 export function inexpressible(name: string, value: unknown, cause?: unknown): RedisError {
   const got = typeof value === 'object' ? 'a value that it cannot' : describe(value);
   return new RedisError('serialization', `${name}: expected a value that JSON can express, got ${got}`, { cause });
 }
 
-/** JSON, or the text itself where it is none: other programs store plain text. */
+/** Parses JSON. Text that is not JSON is returned as a string, because other programs store plain text. */
 export function parse(text: string): unknown {
   try {
     return JSON.parse(text);

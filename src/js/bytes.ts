@@ -1,6 +1,6 @@
 /**
- * The bytes of a view, as they are. A view is somebody else's object: what its properties say may be wrong, may change between two looks,
- * or may run code; so only what the engine itself knows of it is asked.
+ * The bytes of a view. A view is the user's object: its own properties may be wrong, may change between two reads, or may run code. So this module
+ * reads only the engine's built-in accessors.
  */
 
 import { RedisError } from './errors.js';
@@ -23,13 +23,13 @@ const ofDataView = {
   byteOffset: getterOf<number>(DataView.prototype, 'byteOffset'),
   byteLength: getterOf<number>(DataView.prototype, 'byteLength'),
 };
-/** Throws where the memory of an array is gone. */
+/** A method that throws if the array's memory is gone. An empty array alone does not tell that its memory is gone. */
 const { keys } = typedArray as { keys(this: unknown): unknown };
 
 /**
- * The bytes of a view: the same memory, under a view whose properties are right.
+ * The bytes of a view, as a new view of the same memory.
  *
- * @throws RedisError of kind `config` where that memory is gone: its buffer was transferred, or has shrunk.
+ * @throws RedisError of kind `config` if the memory is gone: its buffer was transferred, or has shrunk.
  */
 export function bytesOf(name: string, view: ArrayBufferView): Uint8Array {
   const isArray = kindOf.call(view) !== undefined;

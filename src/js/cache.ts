@@ -1,4 +1,4 @@
-/** `KVStore.getOrSet`: the loads of this process, and what each caller of a key waits for. */
+/** `KVStore.getOrSet`: the loads of this process, which concurrent callers of a key share. */
 
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { json, parse } from './arguments.js';
@@ -12,20 +12,20 @@ import { within } from './within.js';
 
 const V = verbs('kv', 'peek', 'load', 'loaded', 'loadFailed');
 
-/** The clock as it was before anyone faked it. */
+/** The real clock, taken before fake timers may replace it. */
 const clock = performance.now.bind(performance);
 
 type Options = Required<Omit<GetOrSetOptions, 'staleSec'>> & Pick<GetOrSetOptions, 'staleSec'>;
 
 /** A load that callers wait for, or the wait for another process' load. */
 interface Load {
-  /** JSON. */
+  /** The value as JSON. */
   text: Promise<string>;
   /** The token of the right to load, once the user's function has been called. */
   token?: string | undefined;
 }
 
-/** The loads that run in this process, of one manager, by namespace and key. */
+/** The loads of one manager that run in this process, by namespace and key. */
 class Loads {
   readonly awaited = new Map<string, Load>();
   readonly refreshing = new Set<string>();
@@ -33,18 +33,18 @@ class Loads {
 
 const loadsOf = new WeakMap<object, Loads>();
 
-/** The load that something runs in, and the one that that was begun in. */
-interface Within {
+/** The load that runs the present code, and the load that called it, if any. */
+interface RunningLoad {
   readonly loads: Loads;
   readonly name: string;
-  readonly outer: Within | undefined;
+  readonly outer: RunningLoad | undefined;
 }
 
-/** The load in which the present code runs. It is off while no load runs: before Node 24 it makes every promise of the process slower. */
-const loading = new AsyncLocalStorage<Within>();
+/** The load in which the present code runs. The storage is disabled while no load runs, because before Node 24 it makes every promise slower. */
+const loading = new AsyncLocalStorage<RunningLoad>();
 let running = 0;
 
-/** What {@link Cache} needs of its store. */
+/** The part of a store that a {@link Cache} uses. */
 interface CachedStore extends NumberingTarget {
   nameOf(key: string): string;
 }
@@ -58,7 +58,7 @@ export class Cache {
   constructor(store: CachedStore, manager: IRedisConnection) {
     this.#store = store;
     this.#manager = manager;
-    // A `Proxy` of a manager is that manager.
+    // Keyed by the internals: a `Proxy` of a manager has the same internals, and so shares the loads.
     const shared = manager[internals];
     this.#loads = loadsOf.get(shared) ?? new Loads();
     loadsOf.set(shared, this.#loads);
@@ -79,7 +79,7 @@ export class Cache {
     }
     this.#refuseReentry(name);
     const present = awaited.get(name);
-    // A load whose right a write has taken away may have read what was there before the write.
+    // A load is shared only while it holds the right to load. If a write has ended that right, the load may have read older data.
     const isCurrent = present !== undefined && (present.token === undefined || (found === true && present === before));
     const left = Math.max(0, options.waitMs - (clock() - begun));
     if (isCurrent) return parse(await within(this.#store, left, present.text, () => waitedTooLong(options.waitMs)));
@@ -91,7 +91,7 @@ export class Cache {
     return parse(await mine.text);
   }
 
-  /** Loads a value and stores it. If another process loads, waits for the value that the other process stores. Gives JSON. */
+  /** Loads a value and stores it. If another process loads, waits for the value that the other process stores. Returns JSON. */
   async #load(key: string, name: string, load: () => unknown, options: Options, mine: Load, left: number): Promise<string> {
     const id = this.#store.nextId();
     const { staleSec, loadTimeoutMs, waitMs } = options;
@@ -113,13 +113,13 @@ export class Cache {
       const [isMine] = (await asked) as [boolean];
       if (isMine) await this.#loadAs(id, key, name, load, options);
     } catch (error) {
-      this.#tell(error);
+      this.#emitError(error);
     } finally {
       refreshing.delete(name);
     }
   }
 
-  /** Loads by the right `id`, and stores what came, unless the right is gone. Gives JSON. */
+  /** Loads a value and stores it, if the right to load, which has the number `id`, still holds then. Returns JSON. */
   async #loadAs(id: number, key: string, name: string, load: () => unknown, options: Options): Promise<string> {
     const { port, handle } = this.#store;
     let text: string;
@@ -130,20 +130,20 @@ export class Cache {
       if (typeof written !== 'string') throw written;
       text = written;
     } catch (error) {
-      // If the server is away the right to load runs out by itself; what the caller must see is why it failed.
+      // If this call fails, the right to load expires. The caller gets the error of `load`, not that of this call.
       await port.call(handle, V.loadFailed, id).catch(() => {});
       throw error;
     }
     try {
       await port.call(handle, V.loaded, id, key, text, options.ttlSec, options.staleSec);
     } catch (error) {
-      // The value is there all the same; that it could not be stored is told.
-      this.#tell(error);
+      // The callers get the value even if it could not be stored. The manager emits the error.
+      this.#emitError(error);
     }
     return text;
   }
 
-  /** Calls `load` so that a call of `getOrSet` within it is noticed. Gives a promise in place of a thenable. */
+  /** Calls `load` in a context in which `getOrSet` recognizes a call from within. Returns a promise in place of a thenable. */
   #run(name: string, load: () => unknown): unknown {
     running++;
     const ended = (): void => {
@@ -174,7 +174,7 @@ export class Cache {
     }
   }
 
-  #tell(error: unknown): void {
+  #emitError(error: unknown): void {
     const told =
       error instanceof RedisError
         ? error

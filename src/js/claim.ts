@@ -1,12 +1,12 @@
-/** Claims: a slot of a worker, for a time. */
+/** Claims: the right to a slot of a worker, for a time. */
 
 import type { Internals } from './internals.js';
 import { verbs } from './native.js';
 import type { WorkerInfo } from './registry-worker.js';
 
-/** What a worker must have to be claimed. */
+/** The requirements on the worker. */
 export interface ClaimRequest {
-  /** The worker has every one of them. */
+  /** The worker has all these capabilities. Default: none are required. */
   capabilities?: string[] | undefined;
   /** The worker has this type. Default: any. */
   type?: string | undefined;
@@ -20,17 +20,16 @@ export interface WorkerClaim {
   readonly workerId: string;
   /** The worker when it was claimed. */
   readonly worker: WorkerInfo;
-  /** The fencing token: every later claim in this registry has a larger one. */
+  /** The fencing token: every later claim in this registry has a larger token. */
   readonly token: number;
   /**
    * Holds the slot for `leaseMs` from now. A claim is not renewed by itself.
    *
    * @param leaseMs Milliseconds from 10. Default: the `leaseMs` of the claim.
-   * @returns `false` if the claim had lapsed, or its
-   * worker crashed, left or was registered again.
+   * @returns `false` if the claim had lapsed, or its worker crashed, left or was registered again.
    */
   renew(leaseMs?: number): Promise<boolean>;
-  /** Gives the slot back; `false` if the claim was over already. */
+  /** Gives the slot back. `false`: the claim was already over. */
   release(): Promise<boolean>;
   /** The same as {@link release}. */
   [Symbol.asyncDispose](): Promise<void>;
@@ -38,7 +37,7 @@ export interface WorkerClaim {
 
 const V = verbs('registry', 'claimRenew', 'claimRelease');
 
-/** Its methods are bound: they work where they were taken out of it. */
+/** A held claim. `renew` and `release` work without `this`, so that they can be destructured. */
 export class HeldClaim implements WorkerClaim {
   readonly workerId: string;
   readonly worker: WorkerInfo;
@@ -46,7 +45,7 @@ export class HeldClaim implements WorkerClaim {
   readonly renew: WorkerClaim['renew'];
   readonly release: WorkerClaim['release'];
 
-  /** @param owner The registry, which must not be collected before the claim. */
+  /** @param owner The registry, which must not be garbage-collected before the claim. */
   constructor(target: Internals, owner: object, made: { claim: string; token: number; worker: WorkerInfo }, leaseMs: number | undefined) {
     const call = async (verb: number, ...args: unknown[]): Promise<boolean> => {
       void owner;

@@ -1,4 +1,4 @@
-/** Where Redis is and how to talk to it. Values are checked in Rust, once, by name. */
+/** The configuration of a connection to Redis. Rust checks the values, and its errors name the option. */
 
 import { objectOf } from './arguments.js';
 import { configError, RedisError } from './errors.js';
@@ -10,16 +10,16 @@ export type PasswordFunction = () => string | Uint8Array | Promise<string | Uint
 export interface RedisTlsConfig {
   /**
    * Certificate authorities to trust instead of the public ones; a text may hold several. A server's own certificate may be one.
-   * Default: Mozilla's, and those in the file that `NODE_EXTRA_CA_CERTS` names.
+   * Default: Mozilla's authorities, and the authorities in the file that `NODE_EXTRA_CA_CERTS` names.
    */
   ca?: string | Buffer | (string | Buffer)[] | undefined;
   /** The client's certificate, for mutual TLS; with `key`. */
   cert?: string | Buffer | undefined;
   /** The private key of `cert`: PKCS #8, encrypted or not, PKCS #1 or SEC 1. */
   key?: string | Buffer | undefined;
-  /** The passphrase of `key`, where `key` is encrypted. */
+  /** The passphrase of `key`, if `key` is encrypted. */
   passphrase?: string | Uint8Array | undefined;
-  /** The name to expect in the server's certificate. Default: the host. */
+  /** The name that the server's certificate must have. Default: the host. */
   servername?: string | undefined;
   /** `false` accepts any certificate, so anybody between this process and the server can read and change everything. Default true. */
   rejectUnauthorized?: boolean | undefined;
@@ -27,9 +27,9 @@ export interface RedisTlsConfig {
 
 /** How a lost connection is restored: exponential backoff with full jitter. */
 export interface RedisReconnectConfig {
-  /** Milliseconds, at least 1. Default 50. */
+  /** The bound of the first delay, in milliseconds, at least 1. Default 50. */
   minDelayMs?: number | undefined;
-  /** Milliseconds, at least `minDelayMs`. Default 2 000. */
+  /** The bound of every delay, in milliseconds, at least `minDelayMs`. Default 2 000. */
   maxDelayMs?: number | undefined;
   /** Attempts before the state becomes `failed`. Default: endless. */
   maxAttempts?: number | undefined;
@@ -54,34 +54,34 @@ export interface RedisConfig {
   username?: string | undefined;
   /** Bytes are UTF-8. A function is called at every new connection, so a rotated password needs no restart. */
   password?: string | Uint8Array | PasswordFunction | undefined;
-  /** The ACL user at the sentinels, with `sentinelPassword`; `username` and `password` are for the servers they watch over. */
+  /** The ACL user at the sentinels, with `sentinelPassword`; `username` and `password` are for the Redis servers themselves. */
   sentinelUsername?: string | undefined;
   /** The password at the sentinels. Default: they are asked without credentials. */
   sentinelPassword?: string | Uint8Array | undefined;
   /**
-   * The reachable addresses for those that a cluster or sentinels announce, behind NAT, Docker or a tunnel: `{ '10.0.0.1:7000': 'redis.example:17000'
-   * }`. Each name and each value is a host and a port; an IPv6 address is in brackets. The map applies to nodes, masters and sentinels, those of the
-   * URL too. An address that is not in the map is used as announced. TLS expects the reachable host in the certificate, unless `tls.servername` is
-   * given.
+   * Replacements for addresses that a cluster or sentinels announce but this process cannot reach, behind NAT, Docker or a tunnel: `{ '10.0.0.1:7000':
+   * 'redis.example:17000' }`. Each name and each value is a host and a port; an IPv6 address is in brackets. The map applies to nodes, masters and
+   * sentinels, and to the addresses of the URL too. An address that is not in the map is used as announced. TLS expects the replacement host in the
+   * certificate, unless `tls.servername` is given.
    */
   addressMap?: Record<string, string> | undefined;
   /** Default false, or true for `rediss://`. */
   tls?: boolean | RedisTlsConfig | undefined;
   /** `true`: the constructor does no I/O and the first use connects. Default true. */
   lazyConnect?: boolean | undefined;
-  /** Milliseconds for one attempt: name, TCP, TLS, handshake, password. Default 10 000. */
+  /** Milliseconds for one attempt to connect: name lookup, TCP, TLS, password and handshake together. Default 10 000. */
   connectTimeoutMs?: number | undefined;
-  /** Further attempts of the first connect. Default 0: it fails fast. A connection that was up is restored endlessly. */
+  /** Further attempts of the first connect. Default 0: the first failure rejects. A connection that was up is restored endlessly; see `reconnect`. */
   connectRetries?: number | undefined;
   /** Milliseconds for a command, from the call to the answer, waiting for a reconnect included. Default 5 000. */
   commandTimeoutMs?: number | undefined;
   /** How a lost connection is restored. */
   reconnect?: RedisReconnectConfig | undefined;
-  /** Milliseconds from 10 to 32 767 000, the most that the kernel takes. A dead peer is noticed within twice this. Default 10 000. */
+  /** Milliseconds from 10 to 32 767 000, the most that the kernel takes. A dead peer is noticed within twice this time. Default 10 000. */
   keepAliveMs?: number | undefined;
-  /** Commands that may wait; one more is refused with kind `overloaded`. Default 100 000. */
+  /** The most commands that may wait. A further command is refused with kind `overloaded`. Default 100 000. */
   maxPendingCommands?: number | undefined;
-  /** Bytes of commands that may wait, from 1 024. Default 256 MiB. */
+  /** The most bytes of waiting commands, from 1 024. Default 256 MiB. */
   maxPendingBytes?: number | undefined;
   /**
    * The bound of one reply, in bytes from 65 536 to 1 TiB: its bytes on the wire, and 40 for each element of an array. A longer reply is skipped: its
@@ -94,14 +94,14 @@ export interface RedisConfig {
   closeTimeoutMs?: number | undefined;
   /** The connection's name in `CLIENT LIST`: printable ASCII without spaces. Default `redis-backplane`. */
   clientName?: string | undefined;
-  /** Prefix of every key and topic of everything built on this manager; a colon follows it. */
+  /** The prefix of every key and topic of everything that is built on this manager; a colon follows it. Default: none. */
   namespace?: string | undefined;
 }
 
-/** A configuration as it is read: its URL is a text. */
+/** A configuration whose URL is a string. */
 export type ReadConfig = Omit<RedisConfig, 'url'> & { url?: string };
 
-/** The configuration that was given, as one or as a URL. Its options are judged in Rust. */
+/** Reads a configuration or a URL. Rust checks the options. */
 export function readConfig(name: string, given: RedisConfig | string | URL): ReadConfig {
   if (typeof given === 'string') return { url: given };
   if (isUrl(given)) return { url: given.href };
@@ -109,27 +109,28 @@ export function readConfig(name: string, given: RedisConfig | string | URL): Rea
   const config = objectOf(name, given);
   const { url } = config;
   if (!isUrl(url)) return config as ReadConfig;
-  // Whatever else is in it, enumerable or not.
+  // A copy of all properties, including those that are not enumerable.
   const all: RedisConfig = Object.defineProperties({}, Object.getOwnPropertyDescriptors(config));
   return Object.defineProperty(all, 'url', { value: url.href, enumerable: true }) as ReadConfig;
 }
 
-/** A URL of any context: Jest's contexts have a class of their own. */
+/** Is `value` a URL of any VM context? Jest's VM contexts have their own class `URL`. */
 export function isUrl(value: unknown): value is URL {
   return Object.prototype.toString.call(value) === '[object URL]' && typeof (value as URL).href === 'string';
 }
 
+/** Environment variables, such as `process.env`. */
 type Environment = Record<string, string | undefined>;
 
 /**
  * The configuration from the environment: `REDIS_ENABLED`, `REDIS_URL`, `REDIS_HOST`, `REDIS_PORT`, `REDIS_DB`, `REDIS_USERNAME`,
- * `REDIS_PASSWORD`, `REDIS_TLS`. `REDIS_URL` wins over host and port; user, password and database beside a URL win over those in it.
+ * `REDIS_PASSWORD`, `REDIS_TLS`. `REDIS_URL` wins over host and port; user, password and database win over those in the URL.
  * An empty variable counts as not set.
  *
  * Returns `null` (Redis is off) if `REDIS_ENABLED` is false; also if `REDIS_ENABLED`, `REDIS_URL` and `REDIS_HOST` are all not set.
  *
- * A `REDIS_PORT` such as `tcp://10.0.0.1:6379`, which Kubernetes and Docker set for a service named `redis`, is understood where
- * `REDIS_HOST` is that service: `redis`, `redis.…`, its address, or what `REDIS_SERVICE_HOST` says.
+ * A `REDIS_PORT` such as `tcp://10.0.0.1:6379`, which Kubernetes and Docker set for a service named `redis`, is accepted if
+ * `REDIS_HOST` is that service: `redis`, `redis.…`, its address, or the value of `REDIS_SERVICE_HOST`.
  *
  * @param env Default `process.env`.
  * @throws RedisError of kind `config` for an invalid value, naming the variable, and for `REDIS_ENABLED=true` without an address.
@@ -159,7 +160,7 @@ export function redisConfigFromEnv(env: Environment = process.env): RedisConfig 
   const password = get('REDIS_PASSWORD');
   if (password !== undefined) config.password = password;
   const tls = flag('REDIS_TLS', get('REDIS_TLS'));
-  // Beside a URL only a yes says something: the scheme says the rest.
+  // With a URL the scheme decides, and only `REDIS_TLS=true` adds something.
   if (tls !== undefined && (tls || url === undefined)) config.tls = tls;
   return config;
 }
@@ -170,7 +171,7 @@ function textOf(name: string, value: unknown): string | undefined {
   return value;
 }
 
-/** A port, or that of the service that a platform put into the variable, where `host` is that service. */
+/** The port. If the platform has put the address of a service into the variable, and `host` is that service: the port of the address. */
 function portOf(text: string | undefined, host: string, serviceHost: string | undefined): number | undefined {
   const link = /^tcp:\/\/(.+):(\d+)$/.exec(text ?? '');
   if (link === null) return whole('REDIS_PORT', text, 1, 65_535);
@@ -205,8 +206,8 @@ const process_ = `${process.pid.toString(36)}-${Date.now().toString(36)}`;
 export const REDIS_TEST_CONFIG: RedisConfig = createTestRedisConfig();
 
 /**
- * A configuration for a test, with a namespace of its own at each call, so that tests can run side by side. The server comes from `REDIS_TEST_URL`,
- * else it is the engine inside this process, `memory://redis-backplane-tests`.
+ * A configuration for a test. Each call gives another namespace, so that tests can run side by side. The server is that of `REDIS_TEST_URL`; if this
+ * variable is not set, the engine inside this process, `memory://redis-backplane-tests`.
  *
  * @param overrides Options that win over this function's own.
  */
@@ -216,12 +217,12 @@ export function createTestRedisConfig(overrides: RedisConfig = {}): RedisConfig 
   const namespace = `test-${process_}-${made}`;
   const elsewhere = own.url !== undefined || own.host !== undefined || own.port !== undefined || own.path !== undefined;
   const server: RedisConfig = elsewhere ? {} : { url: process.env.REDIS_TEST_URL || 'memory://redis-backplane-tests' };
-  // What is undefined is not given.
+  // An override that is `undefined` counts as not given.
   const given: RedisConfig = Object.fromEntries(Object.entries(own).filter(([, value]) => value !== undefined));
   return { ...server, namespace, connectTimeoutMs: 5_000, ...given };
 }
 
-/** The error of someone who needs Redis while it is switched off. */
+/** The error of a call that needs Redis while Redis is switched off. */
 export function disabledError(): RedisError {
   return new RedisError('disabled', 'Redis is switched off: REDIS_ENABLED is false, or neither REDIS_URL nor REDIS_HOST is set');
 }

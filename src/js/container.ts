@@ -1,4 +1,4 @@
-/** The parts of a service on one manager, ended in order. */
+/** The container: the parts of a service on one manager, which are started together and ended in order. */
 
 import { optionsOf, refuseUnknown } from './arguments.js';
 import { MessageBus } from './bus/bus.js';
@@ -16,21 +16,22 @@ import { TaskQueue } from './queue/queue.js';
 import { WorkerRegistry, type WorkerRegistryOptions } from './registry.js';
 import type { SessionStoreOptions } from './sessions/options.js';
 import { SessionStore } from './sessions/store.js';
+import type { ServiceTypes, TypedContainer } from './typed.js';
 
-/** Starts something that runs on a container, and returns a function that ends it; its promise is awaited. */
+/** Starts a task of the user's on a container, and returns a function that ends the task. If that function returns a promise, it is awaited. */
 export type Coordinator = (container: Container) => (() => unknown) | Promise<() => unknown>;
 
 /** Options of {@link createContainer}. Unknown names are refused. */
 export interface ContainerOptions {
   /** The URL of Redis; wins over `redis.url`. Default: from the environment, see `redisConfigFromEnv`. */
   url?: string | URL | undefined;
-  /** The same as `url`, which excludes it. */
+  /** The same as `url`. Give only one of the two. */
   redisUrl?: string | URL | undefined;
   /** The configuration of the manager. */
   redis?: RedisConfig | undefined;
   /** The prefix of every key and topic; wins over `redis.namespace`. */
   namespace?: string | undefined;
-  /** The same as `namespace`, which excludes it. */
+  /** The same as `namespace`. Give only one of the two. */
   redisNamespace?: string | undefined;
   /** Options of the bus. */
   bus?: MessageBusOptions | undefined;
@@ -43,20 +44,21 @@ export interface ContainerOptions {
   /** Options of the sessions. */
   sessions?: SessionStoreOptions | undefined;
   /**
-   * Started last, one after another, and stopped first, in the opposite order. `false` leaves one out. `true` is for built-in ones: `sweeper` notices
-   * crashed workers even if this process has no workers and no listeners.
+   * Tasks by name. They are started last, one after another, and stopped first, in the opposite order. `false` leaves a task out. `true` starts a
+   * built-in task: `sweeper` notices crashed workers even if this process has no workers and no listeners.
    */
   coordinators?: Record<string, boolean | Coordinator> | undefined;
   /**
-   * Milliseconds that `shutdown()` waits for all coordinators together, and again for all parts; then it goes on without them. Jobs in hand may use
-   * the second period except its last fifth, at most 2 s, in which the remaining jobs are handed back. From 0. Default 10 000.
+   * How long `shutdown()` waits for all coordinators together, and then again for all parts together, in milliseconds from 0. After that it goes on
+   * without them. Running jobs may use the second period except its last fifth, at most 2 s, in which the remaining jobs are handed back. Default
+   * 10 000.
    */
   shutdownTimeoutMs?: number | undefined;
 }
 
 /**
- * Whether each part answers. `ok`: all parts do. `redis`: the manager's `health()` is `ok` and `writable`: the whole key space is served and writes
- * are accepted. A queue from `getQueue()` is `queue:` and its name; after `getSessions()` there is `sessions`.
+ * Whether each part answers. `ok`: all parts answer. `redis`: the manager's `health()` is `ok` and `writable`, so the whole key space is served and
+ * writes are accepted. A queue from `getQueue()` is `queue:` and its name; after `getSessions()` there is also `sessions`.
  */
 export interface ContainerHealth {
   /** Do all parts answer? */
@@ -103,7 +105,7 @@ export interface Container {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-// Taken before anyone can replace it by one that stands still.
+// Taken before fake timers can replace them.
 const { setTimeout, clearTimeout } = globalThis;
 
 const OPTIONS: readonly string[] = [
@@ -121,9 +123,12 @@ const OPTIONS: readonly string[] = [
   'shutdownTimeoutMs',
 ];
 const DEFAULT_TIMEOUT_MS = 10_000;
-/** For handing back the jobs that are left, and for the bus and the registry after that: a part of the time of all parts, and milliseconds. */
-const LAST_PART = 0.2;
-const MOST_OF_LAST_PART_MS = 2_000;
+/**
+ * The last part of the time of all parts, in which the remaining jobs are handed back, and the bus and the registry are closed: a share of the time,
+ * and its upper bound.
+ */
+const HAND_BACK_SHARE = 0.2;
+const HAND_BACK_MAX_MS = 2_000;
 
 const builtIn: Record<string, Coordinator> = {
   async sweeper(container) {
@@ -137,7 +142,7 @@ const builtIn: Record<string, Coordinator> = {
   },
 };
 
-/** What a container keeps to itself. */
+/** The private state of a container. */
 class ContainerInternals {
   readonly manager: RedisConnectionManager;
   readonly bus: MessageBus;
@@ -149,10 +154,10 @@ class ContainerInternals {
   readonly #sessionOptions: SessionStoreOptions | undefined;
   #sessions: SessionStore | undefined;
   readonly #timeoutMs: number;
-  /** What resolves if a part answers. */
-  readonly #asked = new Map<string, () => Promise<unknown>>();
+  /** The health checks, by part. A check resolves if the part answers. */
+  readonly #checks = new Map<string, () => Promise<unknown>>();
   readonly #running: (() => unknown)[] = [];
-  #ended: Promise<void> | undefined;
+  #shutdown: Promise<void> | undefined;
 
   constructor(manager: RedisConnectionManager, options: ContainerOptions, timeoutMs: number) {
     this.manager = manager;
@@ -163,11 +168,11 @@ class ContainerInternals {
     this.bus = new MessageBus(manager, options.bus);
     this.#queueOptions = options.queue;
     this.#sessionOptions = options.sessions;
-    this.#asked.set('redis', () => askRedis(manager));
-    this.#asked.set('kv', () => this.kv.has('health'));
-    this.#asked.set('registry', () => this.registry.count());
-    this.#asked.set('checkpoints', () => this.checkpoints.latest('health'));
-    this.#asked.set('bus', () => Promise.all([this.bus.ready(), manager.ping()]));
+    this.#checks.set('redis', () => askRedis(manager));
+    this.#checks.set('kv', () => this.kv.has('health'));
+    this.#checks.set('registry', () => this.registry.count());
+    this.#checks.set('checkpoints', () => this.checkpoints.latest('health'));
+    this.#checks.set('bus', () => Promise.all([this.bus.ready(), manager.ping()]));
   }
 
   queue<T, R>(name: string): TaskQueue<T, R> {
@@ -175,10 +180,10 @@ class ContainerInternals {
     if (queue === undefined) {
       const made = new TaskQueue(name, this.manager, this.#queueOptions);
       this.#queues.set(name, made);
-      this.#asked.set(`queue:${name}`, () => made.counts());
+      this.#checks.set(`queue:${name}`, () => made.counts());
       queue = made;
     }
-    // What is in a queue of that name is the caller's word, as with `new TaskQueue<T, R>(name)`.
+    // The caller vouches for the types of the queue's data, as with `new TaskQueue<T, R>(name)`.
     return queue as TaskQueue<T, R>;
   }
 
@@ -186,9 +191,9 @@ class ContainerInternals {
     if (this.#sessions === undefined) {
       const made = new SessionStore(this.manager, this.#sessionOptions);
       this.#sessions = made;
-      this.#asked.set('sessions', () => made[internals].sessions.load('health', false));
+      this.#checks.set('sessions', () => made[internals].sessions.load('health', false));
     }
-    // What is in a session is the caller's word, as with `new SessionStore<T>()`.
+    // The caller vouches for the type of the sessions' data, as with `new SessionStore<T>()`.
     return this.#sessions as unknown as ISessionStore<T>;
   }
 
@@ -201,15 +206,15 @@ class ContainerInternals {
   }
 
   async health(): Promise<ContainerHealth> {
-    const names = [...this.#asked.keys()];
-    const answers = await Promise.allSettled([...this.#asked.values()].map((ask) => ask()));
+    const names = [...this.#checks.keys()];
+    const answers = await Promise.allSettled([...this.#checks.values()].map((ask) => ask()));
     const parts = Object.fromEntries(names.map((name, at) => [name, answers[at]?.status === 'fulfilled']));
     return { ...parts, ok: Object.values(parts).every(Boolean) } as ContainerHealth;
   }
 
   shutdown(): Promise<void> {
-    this.#ended ??= this.#end();
-    return this.#ended;
+    this.#shutdown ??= this.#end();
+    return this.#shutdown;
   }
 
   async #end(): Promise<void> {
@@ -224,22 +229,22 @@ class ContainerInternals {
     };
     for (const stop of this.#running.reverse()) await step('a coordinator', stop);
     until = performance.now() + this.#timeoutMs;
-    const graceMs = this.#timeoutMs - Math.min(this.#timeoutMs * LAST_PART, MOST_OF_LAST_PART_MS);
-    // At once: the jobs of one queue take no time from those of another.
+    const graceMs = this.#timeoutMs - Math.min(this.#timeoutMs * HAND_BACK_SHARE, HAND_BACK_MAX_MS);
+    // All at once, so that the jobs of one queue do not use up the time of another queue's jobs.
     await Promise.all([
       ...[...this.#queues].map(([name, queue]) => step(`queue:${name}`, () => queue.close({ graceMs }))),
       step('checkpoints', () => this.checkpoints[internals].close(), graceMs),
     ]);
     await step('bus', () => this.bus.close());
     await step('registry', () => this.registry.cleanup());
-    // Bounded by itself, by `closeTimeoutMs`.
+    // `disconnect()` has its own bound, `closeTimeoutMs`.
     await this.manager.disconnect();
     if (failures.length === 1) throw failures[0];
     if (failures.length > 1) throw new AggregateError(failures, 'several parts of the container did not end well');
   }
 }
 
-/** What the user is given: its methods are bound, and it has no other members. */
+/** The object that the user gets. Its methods work without `this`. */
 function containerOf(parts: ContainerInternals): Container {
   return {
     manager: parts.manager,
@@ -260,7 +265,7 @@ async function askRedis(manager: RedisConnectionManager): Promise<void> {
   if (!ok || !writable) throw new Error(error);
 }
 
-/** Settles as what `work` gives does, or rejects when it has not after `ms` milliseconds. */
+/** Settles as the result of `work` does, or rejects after `ms` milliseconds. */
 async function within(ms: number, work: () => unknown, what: string): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
@@ -297,7 +302,7 @@ function oneOf<One extends keyof ContainerOptions, Other extends keyof Container
   return options[one] ?? options[other];
 }
 
-/** Options of which one was given alone: the URL. */
+/** The options; a URL alone becomes the option `url`. */
 function containerOptions(given: ContainerOptions | string | URL | undefined): ContainerOptions {
   if (typeof given === 'string' || isUrl(given)) return { url: given };
   return optionsOf('createContainer: options', given);
@@ -314,7 +319,7 @@ function coordinatorsOf(given: Record<string, boolean | Coordinator>): [string, 
 }
 
 /**
- * Connects, and puts the parts together. If anything fails, everything that was started is ended again.
+ * Connects, and makes the parts. If anything fails, everything that was started is ended again.
  *
  * @param options Options, or the URL of Redis alone.
  * @example
@@ -324,6 +329,19 @@ function coordinatorsOf(given: Record<string, boolean | Coordinator>): [string, 
  * @throws RedisError what `connect()` rejects with; kind `disabled` if neither `redis` nor `url` is given and the environment
  * says that Redis is off, see `redisConfigFromEnv`; `config`, naming the option; and what a coordinator rejects with.
  */
+export function createContainer(options?: ContainerOptions | string | URL): Promise<Container>;
+/**
+ * As above, for a service that names its topics, requests, queues and jobs: another name, payload, data or result does not compile.
+ *
+ * @example
+ * interface Shop {
+ *   topics: { 'order.created': { id: number } };
+ *   queues: { mails: { welcome: { data: { to: string }; result: string } } };
+ * }
+ * const redis = await createContainer<Shop>({ url: 'redis://localhost' });
+ * await redis.getBus().publish('order.created', { id: 7 });
+ */
+export function createContainer<S extends ServiceTypes>(options?: ContainerOptions | string | URL): Promise<TypedContainer<S>>;
 export async function createContainer(options?: ContainerOptions | string | URL): Promise<Container> {
   const {
     url,
@@ -355,7 +373,7 @@ export async function createContainer(options?: ContainerOptions | string | URL)
     await parts.start(container, starting);
     return container;
   } catch (error) {
-    // What failed first is what the caller must see.
+    // The caller gets the first error, not an error of this cleanup.
     await (parts?.shutdown() ?? manager.disconnect()).catch(() => {});
     throw error;
   }

@@ -1,7 +1,7 @@
 /**
- * `diagnostics_channel` events, in the shapes that node-redis documents: an APM that reads those reads these. Channels: tracing
- * channels `redis-backplane:command` and `redis-backplane:connect`; plain channels `redis-backplane:connection:ready`,
- * `redis-backplane:connection:closed` and `redis-backplane:error`. Keys and values are never in them: arguments are `?`.
+ * `diagnostics_channel` events, in the shapes that node-redis documents, so that an APM for node-redis can read them. Tracing channels:
+ * `redis-backplane:command` and `redis-backplane:connect`. Plain channels: `redis-backplane:connection:ready`, `redis-backplane:connection:closed` and
+ * `redis-backplane:error`. The events never contain keys or values: each argument is `?`.
  */
 
 import { channel, tracingChannel } from 'node:diagnostics_channel';
@@ -14,7 +14,7 @@ export interface Endpoint {
   serverAddress: string;
   /** The port; `undefined` for a Unix socket. */
   serverPort: number | undefined;
-  /** The name of the client, and a number that tells the managers of a process apart. */
+  /** The name of the client, and a number that is different for each manager of a process. */
   clientId: string;
 }
 
@@ -32,24 +32,24 @@ const ready = channel('redis-backplane:connection:ready');
 const closed = channel('redis-backplane:connection:closed');
 const errors = channel('redis-backplane:error');
 
-// `TracingChannel.hasSubscribers` is younger than the oldest Node this runs on.
+// `TracingChannel.hasSubscribers` is newer than the oldest Node on which this package runs.
 function isTraced(tracing: typeof commands | typeof connects): boolean {
   const { start, end, asyncStart, asyncEnd, error } = tracing;
   return start.hasSubscribers || end.hasSubscribers || asyncStart.hasSubscribers || asyncEnd.hasSubscribers || error.hasSubscribers;
 }
 
-/** Does anyone listen to commands? */
+/** Does anyone subscribe to the channel of commands? */
 export function commandsAreTraced(): boolean {
   return isTraced(commands);
 }
 
-/** Publishes the course of a command. */
+/** Runs a command, and publishes its start, its end and its error. */
 export function traceCommand<T>(endpoint: Endpoint, command: string, count: number, run: () => Promise<T>): Promise<T> {
   const args: readonly string[] = new Array<string>(count).fill('?');
   return commands.tracePromise(run, { ...endpoint, command, args });
 }
 
-/** Publishes the course of a connect. */
+/** Connects, and publishes the start, the end and the error. */
 export function traceConnect<T>(endpoint: Endpoint, run: () => Promise<T>): Promise<T> {
   return isTraced(connects) ? connects.tracePromise(run, { ...endpoint }) : run();
 }

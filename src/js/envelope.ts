@@ -1,40 +1,40 @@
-/** Envelopes: a message with its id, its type and its correlation. */
+/** Envelopes: messages with an id, a type and a correlation. */
 
 import { configError, messageOf } from './errors.js';
 import { checkTraceparent, isTraceparent, MAX_NAME, scopeNow } from './scope.js';
 import { uuid } from './uuid.js';
 
-/** Characters of a type at most: as many as of a topic, which it is by default. */
+/** The longest type, in characters: the same as for a topic, since the default of a type is the topic. */
 const MAX_TYPE = 1_024;
 const MAX_TS = 64;
 const MAX_ERROR = 1_024;
 
 /** A message with its metadata. */
 export interface Envelope<T = unknown> {
-  /** Unique, and the same at each attempt: 1 to 512 characters. */
+  /** The unique id, which is the same at each attempt: 1 to 512 characters. */
   id: string;
   /** What kind of message it is: at most 1 024 characters. */
   type: string;
-  /** When it was made: ISO 8601, UTC. */
+  /** When the message was made: ISO 8601, UTC. */
   ts: string;
-  /** The same for all messages that one thing has led to: 1 to 512 characters. */
+  /** The correlation id, which is the same for all messages with the same cause: 1 to 512 characters. */
   corrId: string;
   /** At most 512 characters. */
   tenantId?: string | undefined;
-  /** What the message says: anything that JSON can express. */
+  /** The content of the message: anything that JSON can express. */
   payload: T;
-  /** Earlier attempts, from 0. */
+  /** The number of earlier attempts, from 0. */
   attempts: number;
   /** Why the last attempt failed: at most 1 024 characters arrive. */
   lastError?: string | undefined;
-  /** The W3C trace context it belongs to. */
+  /** The W3C trace context of the message. */
   traceparent?: string | undefined;
 }
 
 let lastMs = Number.NaN;
 let lastText = '';
 
-/** The time, as an envelope has it. */
+/** The current time in ISO 8601. The text is kept for the millisecond, because formatting is slow. */
 export function now(): string {
   const ms = Date.now();
   if (ms !== lastMs) {
@@ -44,7 +44,7 @@ export function now(): string {
   return lastText;
 }
 
-/** An envelope of nothing but what is given. */
+/** A new envelope that inherits nothing from the scope. */
 export function envelopeOf<T>(type: string, payload: T, corrId: string | undefined, tenantId: string | undefined): Envelope<T> {
   const id = uuid();
   const ts = now();
@@ -53,12 +53,11 @@ export function envelopeOf<T>(type: string, payload: T, corrId: string | undefin
 }
 
 /**
- * A new envelope. In a handler of a bus it inherits what is not given from the message in hand, the trace context too.
+ * A new envelope. In a handler of a bus it inherits the `corrId`, the `tenantId` and the trace context of the handler's message.
  *
  * @param type What kind of message it is: 1 to 1 024 characters.
- * @param corrId 1 to 512 characters. Default: the message's in
- * hand, else the id of the new envelope.
- * @param tenantId 1 to 512 characters. Default: the message's in hand, else none.
+ * @param corrId 1 to 512 characters. Default: that of the handler's message; outside of a handler the id of the new envelope.
+ * @param tenantId 1 to 512 characters. Default: that of the handler's message; outside of a handler none.
  * @throws RedisError of kind `config`.
  */
 export function createEnvelope<T>(type: string, payload: T, corrId?: string, tenantId?: string): Envelope<T> {
@@ -78,7 +77,7 @@ function checkText(name: string, value: unknown, most: number): void {
   }
 }
 
-/** Refuses an envelope if receivers would not accept all of it. */
+/** Throws if receivers would not accept every field of the envelope. */
 export function checkEnvelope(owner: string, envelope: Envelope): void {
   const { id, type, ts, corrId, tenantId, traceparent } = envelope;
   if (id.length > MAX_NAME) throw configError(`${owner}: id`, `a string of 1 to ${MAX_NAME} characters`, id);
@@ -92,7 +91,7 @@ export function checkEnvelope(owner: string, envelope: Envelope): void {
 }
 
 /**
- * The envelope of the next attempt: the same id and corrId, `attempts` one higher, and why the last one failed, in at most 1 024
+ * The envelope of the next attempt: the same id and corrId, `attempts` one higher, and the message of `error` as `lastError`, in at most 1 024
  * characters.
  *
  * @throws RedisError of kind `config` if `envelope` is not an envelope.
@@ -123,11 +122,10 @@ export function isEnvelope(value: unknown): value is Envelope {
 }
 
 /**
- * `value` as an envelope, if it is one that a publisher wrote: with what it may leave out, and without what nobody should inherit from it.
- * `value` was parsed for this call and is changed.
+ * Completes a parsed envelope of any publisher; `undefined` if `value` is not an envelope. `value` itself is changed.
  *
- * `id`, `type`, `ts` and `payload` make it an envelope. A `corrId` that is missing, or longer than one may be, becomes the `id`; such
- * `attempts` become 0; a `tenantId`, `lastError` or `traceparent` that is none is left out.
+ * A value with valid `id`, `type`, `ts` and `payload` is an envelope. A missing or invalid `corrId` becomes the `id`, missing or invalid `attempts`
+ * become 0, and an invalid `tenantId`, `lastError` or `traceparent` is removed, so that no other message inherits it.
  */
 export function completed(value: unknown): Envelope | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
@@ -153,8 +151,8 @@ function isName(value: unknown): value is string {
   return typeof value === 'string' && value !== '' && value.length <= MAX_NAME;
 }
 
-/** As much of an error as is carried on. */
+/** The first characters of an error message. */
 function shortened(text: string): string {
-  // Half a character would have no UTF-8.
+  // A cut surrogate pair is replaced, since UTF-8 cannot express half of it.
   return text.length <= MAX_ERROR ? text : text.slice(0, MAX_ERROR).toWellFormed();
 }

@@ -1,4 +1,4 @@
-/** The one error of this package. */
+/** The error class of this package, and the texts of its messages. */
 
 /** What kind of failure a {@link RedisError} is. */
 export type RedisErrorKind =
@@ -22,9 +22,9 @@ export type RedisErrorKind =
   | 'server'
   /** A value cannot become JSON, or stored bytes are not what was expected. */
   | 'serialization'
-  /** A lock, job or registration belongs to someone else now. */
+  /** A lock, job, registration or thread now belongs to another holder. */
   | 'lease-lost'
-  /** Somebody else was faster: what the caller has seen is not the latest any more. */
+  /** Another writer was faster: the data that the caller has read are no longer the latest. */
   | 'conflict'
   /** The caller's `AbortSignal` was aborted. */
   | 'cancelled';
@@ -35,7 +35,7 @@ export type RedisErrorKind =
  */
 export type RedisErrorDelivery = 'not-sent' | 'maybe-executed' | 'rejected';
 
-/** The fields of a {@link RedisError} beside its kind and message. */
+/** Further fields of a {@link RedisError}. */
 export interface RedisErrorFields {
   /** The first word of an error reply, such as `WRONGTYPE`. */
   serverCode?: string | undefined;
@@ -43,7 +43,7 @@ export interface RedisErrorFields {
   retryable?: boolean | undefined;
   /** Default `not-sent`. */
   delivery?: RedisErrorDelivery | undefined;
-  /** What led to it. */
+  /** The error that caused this error. */
   cause?: unknown;
 }
 
@@ -52,6 +52,14 @@ const brand = Symbol.for('redis-backplane.RedisError');
 /**
  * Every failure of this package. `instanceof RedisError` holds across copies of the package and across VM contexts.
  * No message contains a password, the credentials of a URL or a payload.
+ *
+ * @example
+ * try {
+ *   await kv.set('k', 1);
+ * } catch (error) {
+ *   if (error instanceof RedisError && error.delivery === 'not-sent') await kv.set('k', 1);
+ *   else throw error;
+ * }
  */
 export class RedisError extends Error {
   /** What kind of failure it is. */
@@ -62,7 +70,7 @@ export class RedisError extends Error {
   readonly serverCode?: string | undefined;
   /** May a retry of the same call succeed? `delivery` says whether a retry is safe. */
   readonly retryable: boolean;
-  /** Did the server possibly act on it? */
+  /** Did the server possibly act on the call? */
   readonly delivery: RedisErrorDelivery;
 
   constructor(kind: RedisErrorKind, message: string, fields: RedisErrorFields = {}) {
@@ -82,7 +90,7 @@ export class RedisError extends Error {
   }
 }
 
-/** An error as the native side gives it. */
+/** An error as the native side sends it. */
 export interface Failure {
   kind?: RedisErrorKind | undefined;
   code?: string | null | undefined;
@@ -109,7 +117,7 @@ export function configError(name: string, expected: string, got: unknown): Redis
   return new RedisError('config', `${name}: expected ${expected}, got ${describe(got)}`);
 }
 
-/** What came, in an error message; never what a string says. */
+/** A description of a value for an error message. It never contains the text of a string. */
 export function describe(value: unknown): string {
   switch (typeof value) {
     case 'string':
@@ -127,7 +135,7 @@ export function describe(value: unknown): string {
   }
 }
 
-/** `a Map`, `an array`, `an instance of Config`; `an object` where it is a plain one, or does not say. */
+/** `a Map`, `an array`, `an instance of Config`; `an object` for a plain object, or if the class has no name. */
 function describeObject(value: object): string {
   try {
     if (Array.isArray(value)) return 'an array';
@@ -140,24 +148,24 @@ function describeObject(value: object): string {
   }
 }
 
-/** What something that was thrown says. Never throws, whatever it is. */
+/** The message of a thrown value. Never throws. */
 export function messageOf(error: unknown): string {
   try {
     if (typeof error === 'object' && error !== null && 'message' in error) return String(error.message);
     return String(error);
   } catch {
-    // An object without a way to become a string.
+    // An object that cannot become a string.
     return 'an error that cannot be shown';
   }
 }
 
-/** A listener that fails is its owner's mistake: it is said, and neither the others nor the process suffer. */
+/** Reports the error of a user's listener as a process warning, so that it affects neither other listeners nor the process. */
 export function warnOfListener(thrown: unknown): void {
-  process.emitWarning(canBeShown(thrown) ? thrown : new Error(messageOf(thrown)), 'RedisListenerWarning');
+  process.emitWarning(isReadable(thrown) ? thrown : new Error(messageOf(thrown)), 'RedisListenerWarning');
 }
 
-/** Is it an error of which the process can show what it shows of a warning? */
-function canBeShown(thrown: unknown): thrown is Error {
+/** Is it an Error whose name, message and stack can be read? `process.emitWarning` reads these. */
+function isReadable(thrown: unknown): thrown is Error {
   try {
     return thrown instanceof Error && `${thrown.name} ${thrown.message} ${thrown.stack}` !== '';
   } catch {

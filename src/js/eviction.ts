@@ -1,11 +1,11 @@
-/** The warning of a server that deletes keys by itself. */
+/** The warning about a server whose `maxmemory-policy` evicts keys. */
 
 import type { Endpoint } from './diagnostics.js';
 
-/** Of which servers it was said in this process. */
+/** The servers about which this process has warned. */
 const warned = new Set<string>();
 
-/** Warns, once for each server, that what queues, durable topics and registries keep there may vanish. */
+/** Warns, once for each server, that the server may delete the data of queues, durable topics and registries. */
 export function warnOfEviction({ serverAddress, serverPort }: Endpoint, policy: string): void {
   const server = serverPort === undefined ? serverAddress : `${serverAddress}:${serverPort}`;
   if (warned.has(server)) return;

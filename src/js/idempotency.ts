@@ -1,4 +1,4 @@
-/** Doing a thing once, for any number of callers. */
+/** Idempotency: a function or an event that is handled once, whatever the number of callers. */
 
 import { checkFunction, optionsOf } from './arguments.js';
 import { checkMade } from './copies.js';
@@ -13,7 +13,7 @@ const V = verbs('kv', 'once', 'onceDone', 'onceFailed', 'deduplicateEvent');
 
 /** Options of {@link once}. */
 export interface OnceOptions {
-  /** Milliseconds that `fn` may take, from 1 to 2 147 483 647. Default 600 000, which is ten minutes. */
+  /** How long `fn` may take, in milliseconds from 1 to 2 147 483 647. Default 600 000, which is ten minutes. */
   timeoutMs?: number | undefined;
 }
 
@@ -21,21 +21,21 @@ const DEFAULT_TIMEOUT_MS = 600_000;
 
 /**
  * Runs `fn` unless a caller runs it now or has run it less than `ttlSec` ago. Of any number of concurrent callers, in any number of processes,
- * exactly one runs it; the others get `null` at once.
+ * exactly one runs `fn`; the other callers get `null` at once.
  *
  * The key holds an opaque token from the start of `fn` until `ttlSec` after its success. While `fn` runs, a Rust thread renews the token, so an `fn`
  * that takes longer than `ttlSec`, or blocks the event loop, is not run twice. If `fn` fails, the key is free again. If its process dies, the key is
  * free after at most `ttlSec` (or a second, if that is longer): `fn` may have done its work or not. The result is not stored.
  *
- * An `fn` that takes longer than `timeoutMs` counts like one with a dead process: the caller gets kind `timeout`, the result of `fn` is dropped, and
- * the key is free after at most `ttlSec` (or a second). `once` of the same key within `fn` returns `null`, as for other callers.
+ * If `fn` takes longer than `timeoutMs`, the caller gets kind `timeout`, the result of `fn` is dropped, and the key is free after at most `ttlSec`
+ * (or a second). A call of `once` with the same key within `fn` returns `null`, as for other callers.
  *
- * @param key As for every method of the store.
+ * @param key A key of the store, as for {@link KVStore.get}.
  * @param ttlSec Seconds, fractions allowed, above 0.
- * @returns The result of `fn`, or `null` if this caller did not run it. If the server is away when
- * `fn` succeeds, the call still succeeds: the key is free `ttlSec` after the last renewal.
- * @throws The error of `fn`; RedisError of kind `config`,
- * `connection`, `timeout`, … if the key could not be taken: `fn` did not run; `timeout`, delivery `maybe-executed`, if `fn` took too long.
+ * @returns The result of `fn`, or `null` if this caller did not run `fn`. If the server is away when `fn` succeeds, the call still succeeds: the key
+ * is free `ttlSec` after the last renewal.
+ * @throws The error of `fn`. RedisError of kind `config`, `connection`, `timeout`, … if the key could not be taken: `fn` did not run; `timeout`,
+ * delivery `maybe-executed`, if `fn` took too long.
  */
 export async function once<T>(
   kv: IKVStore,
@@ -62,7 +62,7 @@ export async function once<T>(
     result = isThenable(work) ? await within(store, timeoutMs, Promise.resolve(work), late) : work;
   } catch (error) {
     if (isLate) throw error;
-    // If the server is away the key runs out; what the caller must see is why the function failed.
+    // If this call fails, the key expires. The caller gets the error of the function, not that of this call.
     await port.call(handle, V.onceFailed, id).catch(() => {});
     throw error;
   }
@@ -78,7 +78,7 @@ function isThenable<T>(value: T | PromiseLike<T>): value is PromiseLike<T> {
  * Says whether an event is seen for the first time, and remembers it for `ttlSec`. Atomic: of any number of concurrent callers exactly one
  * gets `true`. The key is `seen:${eventId}`, in the store's namespace; a `~` at the start of the id or after a colon is written `%7E`.
  *
- * If a process dies after it has seen an event, no other process handles that event: use {@link once} if one must.
+ * If a process dies after it has seen an event, no other process handles that event. Use {@link once} if another process must.
  *
  * @param eventId Not empty, at most 1 MiB.
  * @param ttlSec Seconds, fractions allowed, above 0.
@@ -90,7 +90,7 @@ export async function deduplicateEvent(kv: IKVStore, eventId: string, ttlSec: nu
   return (await port.call(handle, V.deduplicateEvent, eventId, ttlSec)) as boolean;
 }
 
-/** A lone surrogate has no UTF-8; everything else about a text is judged in Rust. */
+/** Refuses a text with a lone surrogate, which UTF-8 cannot express. Rust makes all other checks. */
 function checkText(name: string, text: string): void {
   if (typeof text !== 'string' || text.isWellFormed()) return;
   throw new RedisError('config', `${name}: expected a well-formed string, got one with a lone surrogate`);

@@ -1,4 +1,4 @@
-/** The public entry: everything a user may name, and nothing else. */
+/** The public exports of the package. */
 
 export {
   type BullMQClient,
@@ -124,4 +124,15 @@ export { type Session, type SessionConflict, SessionConflictError, type SessionI
 export { SessionStore } from './sessions/store.js';
 export { type ShutdownSignals, shutdownOnSignals } from './signals.js';
 export { makeRedisSuite, type RedisSuite } from './suite.js';
+export type {
+  JobsOf,
+  NamedJob,
+  NamedJobToAdd,
+  RequestsOf,
+  ServiceTypes,
+  TopicsOf,
+  TypedBus,
+  TypedContainer,
+  TypedQueue,
+} from './typed.js';
 export type { UpdateOptions } from './update.js';

@@ -1,4 +1,4 @@
-/** The KV store: values by key. */
+/** The KV store. */
 
 import { checkFunction, checkNumber, checkTtl, json, MAX_MS, objectOf, optionsOf, refuseUnknown } from './arguments.js';
 import { Cache } from './cache.js';
@@ -35,13 +35,14 @@ export interface GetOrSetOptions {
   /** Further seconds, from 0, for which the old value is still returned while a new one is loaded in the background. Default 0. */
   staleSec?: number | undefined;
   /**
-   * Milliseconds, from 0, to wait for a value that another caller loads, in this process or another, or for a server that does not answer (but at
-   * least 250, at most `commandTimeoutMs` for each answer). Default 30 000, then kind `timeout`. 0: do not wait for another caller's load.
+   * How long to wait, in milliseconds from 0, for a value that another caller loads, in this process or another, or for a server that does not answer
+   * (but at least 250 ms, at most `commandTimeoutMs` for each answer). After that kind `timeout`. Default 30 000. 0: do not wait for another caller's
+   * load.
    */
   waitMs?: number | undefined;
   /**
-   * Milliseconds that `load` may take, from 1. After that its callers get kind `timeout`, its result is dropped, and others may load. Default:
-   * `waitMs`, the time that others wait for it, but at least 3 000.
+   * How long `load` may take, in milliseconds from 1. After that its callers get kind `timeout`, its result is dropped, and other callers may load.
+   * Default: `waitMs`, but at least 3 000.
    */
   loadTimeoutMs?: number | undefined;
 }
@@ -74,14 +75,14 @@ const V = verbs(
   'read',
   'casRaw',
 );
-/** By verb the method that has its name. */
+/** The names of the verbs, which are those of the public methods, by number. */
 const METHODS = new Map(Object.entries(V).map(([name, verb]) => [verb, name]));
 
 const DEFAULT_WAIT_MS = 30_000;
-/** A load that takes no longer than the lease of the right to load is never cut short by default. */
+/** The smallest default of `loadTimeoutMs`: the lease of the right to load. */
 const LEAST_LOAD_MS = 3_000;
 
-/** What a store keeps to itself; reached by {@link internals}. */
+/** The private state of a store; reached by {@link internals}. */
 class StoreInternals implements NumberingTarget {
   readonly port: Port;
   readonly handle: number;
@@ -100,7 +101,7 @@ class StoreInternals implements NumberingTarget {
     this.manager = manager;
     this.updates = new Updates({
       method: 'KVStore.update',
-      makes: true,
+      createsMissing: true,
       read: async (key, attempt) => ({ text: (await port.call(this.handle, V.read, key, attempt)) as string | null }),
       write: (key, { text }, next, expiry) => port.call(this.handle, V.casRaw, key, text, next, expiry) as Promise<true | false>,
     });
@@ -113,7 +114,10 @@ class StoreInternals implements NumberingTarget {
     return this.#lastId;
   }
 
-  /** What `key` is called among all stores of the manager: a namespace has no control characters. What is no key is refused in Rust. */
+  /**
+   * A name for `key` that is unique among all stores of the manager. The line feed separates the two parts, because a namespace has no control
+   * characters. Rust refuses a key that is not a string.
+   */
   nameOf(key: unknown): string {
     return typeof key === 'string' ? `${this.#namespace}\n${key}` : '';
   }
@@ -134,6 +138,11 @@ class StoreInternals implements NumberingTarget {
  * - `ttlSec` is in seconds, fractions allowed (exact to 1 ms, at least 1 ms), above 0 and up to 9 007 199 254 740.
  * - A bad argument rejects with kind `config`, naming it; a key that holds another type with kind `server`, `serverCode` `WRONGTYPE`;
  *   and any call with `connection`, `timeout`, `closed` or `overloaded`, whose `delivery` says whether the server may have acted.
+ *
+ * @example
+ * const kv = new KVStore(manager);
+ * await kv.set('user:7', { name: 'Ann' }, 3_600);
+ * const user = await kv.get<{ name: string }>('user:7');
  */
 export class KVStore {
   /** @internal */
@@ -252,8 +261,8 @@ export class KVStore {
   /**
    * Changes a value by a function. No concurrent update is lost: the written value is `change` of exactly the value that it replaces.
    *
-   * Concurrent updates of one key by one process are made together, in the order of the calls. With other processes they compete: each further
-   * attempt comes after a longer random delay (up to 100 ms).
+   * Concurrent updates of one key by one process are made together, in the order of the calls. If another process changes the value meanwhile, the
+   * update is tried again after a random delay, which grows with each attempt (up to 100 ms).
    *
    * @param change Gets the present value, or `null`; returns the next value, or `null` to delete the key. It may be called several times, so it must
    * have no side effects. It is synchronous: a promise is refused.
@@ -296,9 +305,9 @@ export class KVStore {
   /**
    * The keys of this store's namespace, without it, a batch at a time; `break` stops the scan.
    *
-   * As with Redis' own `SCAN`, a key that exists all the time is returned, a key that comes or goes meanwhile may be, and a key may come twice. That
-   * holds over failovers, restarts and moving slots too: their part of the walk starts again. This package's own keys (`~`) and keys that are not
-   * UTF-8 are left out.
+   * As with Redis' own `SCAN`, a key that exists all the time is returned, a key that is created or deleted meanwhile may be returned, and a key may
+   * be returned twice. That holds over failovers, restarts and moving slots too: the affected part of the scan starts again. This package's own keys
+   * (`~`) and keys that are not UTF-8 are left out.
    *
    * @throws RedisError of kind `server` with `CLUSTERDOWN` when no node serves a part of a cluster for `commandTimeoutMs`.
    */
@@ -315,10 +324,11 @@ export class KVStore {
   }
 
   /**
-   * Deletes every key of this store's namespace, of any type, and its locks (their holders lose them). The keys of other features in the manager's
-   * namespace (`~`) stay. Not atomic: a key that is set meanwhile may stay. No other key stays, even over a failover.
+   * Deletes every key of this store's namespace, of any type, and its locks, which their holders lose. The keys of other features in the manager's
+   * namespace (`~`) stay. The call is not atomic: a key that is set meanwhile may stay. All other keys are deleted, even if a failover comes in
+   * between.
    *
-   * @returns How many keys there were, locks not counted; an approximate number if a connection was lost on the way.
+   * @returns The number of deleted keys, without locks; an approximate number if a connection was lost meanwhile.
    * @throws RedisError of kind `config` when neither the manager nor the store has a namespace.
    */
   clear(): Promise<number> {
@@ -431,14 +441,14 @@ function callWithKeys<R>(store: KVStore, verb: number, keys: string[]): Promise<
   return port.callWith(handle, verb, keys) as Promise<R>;
 }
 
-/** A lone surrogate has no UTF-8; everything else about a key is judged in Rust. */
+/** Refuses a key with a lone surrogate, which UTF-8 cannot express. Rust makes all other checks of a key. */
 function badKey(method: string | number, key: unknown): RedisError | undefined {
   if (typeof key !== 'string' || key.isWellFormed()) return undefined;
   const name = typeof method === 'number' ? METHODS.get(method) : method;
   return new RedisError('config', `KVStore.${name}: key: expected a well-formed string, got one with a lone surrogate`);
 }
 
-/** A {@link KVStore} on `base`. */
+/** Makes a {@link KVStore} on `base`. */
 export function makeRedisKV(base: IRedisConnection, namespace?: string): KVStore {
   return new KVStore(base, { namespace });
 }

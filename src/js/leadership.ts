@@ -1,4 +1,4 @@
-/** Leader election: one leader per role in the whole fleet. */
+/** Leader election: one leader per role among all processes. */
 
 import { acquire } from './acquire.js';
 import { debugEvent, isDebugging } from './debug.js';
@@ -12,7 +12,10 @@ export interface ElectOptions {
    * the lease every third of that time. Default 15 000.
    */
   leaseMs?: number | undefined;
-  /** Milliseconds to wait for the role, then kind `timeout`, even if the server does not answer. 0: one attempt, without this bound. Default: no bound. */
+  /**
+   * Milliseconds to wait for the role, then kind `timeout`, even if the server does not answer. 0: one attempt, without this bound. Default: no
+   * bound.
+   */
   waitMs?: number | undefined;
   /** Ends the wait, with kind `cancelled`. It does not touch a leadership that is held. */
   signal?: AbortSignal | undefined;
@@ -22,10 +25,10 @@ export interface ElectOptions {
 export interface Leadership {
   /** The role that was given to `elect`. */
   readonly role: string;
-  /** The fencing token: every later leader has a larger one. Send it along with writes, and refuse smaller ones. */
+  /** The fencing token: every later leader has a larger token. Send the token along with writes, and let the receiver refuse smaller tokens. */
   readonly token: number;
   /**
-   * Aborted when the leadership is lost: its lease ran out unconfirmed, somebody else leads, or the manager was disconnected. Its reason is a
+   * Aborted when the leadership is lost: its lease ran out unconfirmed, another process leads, or the manager was disconnected. Its reason is a
    * `RedisError` of kind `lease-lost`. {@link resign} does not abort it.
    */
   readonly signal: AbortSignal;
@@ -35,15 +38,15 @@ export interface Leadership {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/** What a leadership needs of its registry. */
+/** The part of a registry that a leadership uses. */
 export interface LeadershipTarget extends NumberingTarget {
-  /** Keeps the registry from being collected while something is led. */
+  /** Changes the number of held leaderships by `leading`. The registry is not garbage-collected while it holds one. */
   lead(leading: number): void;
 }
 
 const V = verbs('registry', 'elect', 'electCancel', 'led', 'resign');
 
-/** Its methods are bound: they work where they were taken out of it. */
+/** A held leadership. `resign` works without `this`, so that it can be destructured. */
 class HeldLeadership implements Leadership {
   readonly role: string;
   readonly token: number;
@@ -60,7 +63,7 @@ class HeldLeadership implements Leadership {
       await port.call(handle, V.resign, id);
     };
     target.lead(1);
-    // Leading does not keep the process alive.
+    // `led` answers when the leadership is lost. Quietly: a leadership does not keep the process alive.
     port
       .callQuietly(handle, V.led, id)
       .catch((error: unknown) => {

@@ -1,26 +1,26 @@
-/** Which C library this process runs on. */
+/** Finds out which C library this process runs on. */
 
 import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
 
-/** The type of the program header that names the interpreter, which is the C library's loader. */
+/** The type of the ELF program header that names the interpreter, which is the C library's loader. */
 const PT_INTERP = 3;
 
 /**
- * Is it musl? The program itself says so: its interpreter is `/lib/ld-musl-x86_64.so.1` there. Node's report, which looks up the name of
- * every open socket's peer and so can block for minutes, is asked last, and without the network.
+ * Is the C library musl? The interpreter of the program tells: with musl it is `/lib/ld-musl-x86_64.so.1` or similar. Node's report is asked last, and
+ * without its network part, which looks up the name of every open socket's peer and can block for minutes.
  */
 export function isMusl(): boolean {
   const interpreter = interpreterOf(process.execPath);
   if (interpreter?.includes('ld-musl-')) return true;
   if (interpreter?.includes('ld-linux')) return false;
-  // A program without one is linked statically, or started in another way.
+  // A program without an interpreter is statically linked, or was started by its loader.
   const ldd = contentOf('/usr/bin/ldd');
   if (ldd?.includes('musl')) return true;
   if (ldd?.includes('GLIBC') || ldd?.includes('GNU libc')) return false;
   return glibcVersion() === undefined;
 }
 
-/** The interpreter that an ELF file names; `undefined` where it names none, or is no such file. */
+/** The interpreter that an ELF file names; `undefined` if the file names none, or is not an ELF file. */
 function interpreterOf(path: string): string | undefined {
   let file: number | undefined;
   try {
@@ -45,7 +45,7 @@ function interpreterOf(path: string): string | undefined {
     }
     return undefined;
   } catch {
-    // It cannot be read, or is cut.
+    // The file cannot be read, or is truncated.
     return undefined;
   } finally {
     if (file !== undefined) closeSync(file);
@@ -60,11 +60,11 @@ function contentOf(path: string): string | undefined {
   }
 }
 
-/** The version of glibc that this process runs on, as Node's report has it; `undefined` on another C library. */
+/** The version of glibc that this process runs on, from Node's report; `undefined` on another C library. */
 export function glibcVersion(): string | undefined {
   const { report } = process;
   if (report === undefined) return undefined;
-  // Known to later versions of Node than some that this package runs on.
+  // Older versions of Node, on which this package runs too, do not have `excludeNetwork`.
   const settings = report as typeof report & { excludeNetwork?: boolean | undefined };
   const before = settings.excludeNetwork;
   settings.excludeNetwork = true;

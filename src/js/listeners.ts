@@ -1,19 +1,19 @@
-/** Listeners of events: one that fails harms neither the others nor the process. */
+/** Listeners of events. A failing listener affects neither the other listeners nor the process. */
 
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { debugEvent, isDebugging } from './debug.js';
 import { configError, warnOfListener } from './errors.js';
 
 type Listener = (...args: never) => unknown;
-/** Runs a listener in the context it was added in. */
+/** Runs a listener in the async context in which it was added. */
 type Run = (args: unknown[]) => unknown;
 
 /**
- * Listeners by event. `E` says what the listeners of each are given.
+ * Listeners by event. `E` names the arguments of each event's listeners.
  *
- * - Each runs in the asynchronous context (`AsyncLocalStorage`) it was added in.
- * - One that throws, or gives something whose `then` rejects, is reported as a process warning, and affects nobody else.
- * - A listener that is added twice to an event is one; added again it runs in the context of the last time.
+ * - A listener runs in the asynchronous context (`AsyncLocalStorage`) in which it was added.
+ * - A listener that throws, or returns a promise that rejects, is reported as a process warning, and affects no other listener.
+ * - A listener that is added twice to an event is called once, in the context of the last addition.
  */
 export class Listeners<E extends { [K in keyof E]: unknown[] }> {
   readonly #sets = new Map<keyof E, Map<Listener, Run>>();
@@ -26,7 +26,7 @@ export class Listeners<E extends { [K in keyof E]: unknown[] }> {
     this.#names = names;
   }
 
-  /** @throws RedisError of kind `config` for an event there is none of, or a listener that is no function. */
+  /** @throws RedisError of kind `config` for an unknown event, or a listener that is not a function. */
   add<K extends keyof E & string>(event: K, listener: (...args: E[K]) => unknown): void {
     this.#add(event, listener, () => {});
   }
@@ -59,7 +59,7 @@ export class Listeners<E extends { [K in keyof E]: unknown[] }> {
     this.#sets.clear();
   }
 
-  /** Does anyone listen to `event`? */
+  /** Has `event` a listener? */
   has(event: keyof E): boolean {
     return (this.#sets.get(event)?.size ?? 0) > 0;
   }
@@ -71,7 +71,7 @@ export class Listeners<E extends { [K in keyof E]: unknown[] }> {
     for (const run of [...set.values()]) {
       try {
         const outcome = run(args);
-        // An async listener's rejection would end the process. A thenable may be a function.
+        // An unhandled rejection of an async listener would end the process. A thenable may also be a function.
         if ((typeof outcome === 'object' && outcome !== null) || typeof outcome === 'function') {
           Promise.resolve(outcome).catch(warnOfListener);
         }

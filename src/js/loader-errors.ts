@@ -1,10 +1,10 @@
-/** Why the native binary could not be loaded, in words that say what to do. */
+/** The error messages for a native binary that could not be loaded. They say what to do. */
 
 import { closeSync, existsSync, fstatSync, openSync, readSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { glibcVersion } from './libc.js';
 
-/** The platforms there are binaries for. */
+/** The platforms for which there are binaries. */
 export const PLATFORMS = [
   'darwin-arm64',
   'darwin-x64',
@@ -17,7 +17,7 @@ export const PLATFORMS = [
 ] as const;
 export type Platform = (typeof PLATFORMS)[number];
 
-/** How a file with native code begins. */
+/** The first bytes of a file with native code. */
 const MAGIC: Partial<Record<NodeJS.Platform, [format: string, start: string]>> = {
   darwin: ['Mach-O', '\xcf\xfa\xed\xfe'],
   linux: ['ELF', '\x7fELF'],
@@ -26,17 +26,17 @@ const MAGIC: Partial<Record<NodeJS.Platform, [format: string, start: string]>> =
 
 const SEE = 'see docs/deploying.md of redis-backplane';
 
-/** The folder of the file that this code is in; that of the program where there is none, as in a bundle that is an ES module. */
+/** The folder of this code's file. In a bundle that is an ES module, which has no `__dirname`: the folder of the program. */
 export function ownFolder(): string {
   return typeof __dirname === 'string' ? __dirname : dirname(process.argv[1] ?? process.execPath);
 }
 
-/** Is this code in a bundle of somebody's, and no longer in its own file? */
+/** Is this code in a user's bundle, and no longer in `face.js`? */
 function isBundled(): boolean {
   return typeof __filename !== 'string' || basename(__filename) !== 'face.js';
 }
 
-/** Why `require` of the package for `platform` failed with `cause`. */
+/** The message for a `require` of the package for `platform` that failed with `cause`. */
 export function whyNotFound(platform: Platform, cause: unknown): string {
   const name = `redis-backplane-${platform}`;
   const folder = installed(name);
@@ -65,11 +65,11 @@ export function whyNotFound(platform: Platform, cause: unknown): string {
   );
 }
 
-/** Why `file`, which is there, was not loaded. */
+/** The message for an existing `file` that could not be loaded. */
 export function whyNotLoaded(file: string | undefined, cause: unknown): string {
   const { code, name, message } = cause as Partial<NodeJS.ErrnoException>;
   const what = file === undefined ? 'the native binary of redis-backplane' : `the native binary of redis-backplane, ${file},`;
-  // Deno's names.
+  // The two names are Deno's.
   if (code === 'ERR_DLOPEN_DISABLED' || name === 'NotCapable' || name === 'PermissionDenied') {
     return (
       'redis-backplane is a native addon, and this process may load none: start it without --no-addons, with --allow-addons beside ' +
@@ -89,29 +89,29 @@ function isDlopenFailure(cause: unknown): boolean {
 }
 
 /**
- * The folder of an installed package. Looked for by hand: what names files by an expression makes file tracers take whole folders, and
- * bundlers complain.
+ * The folder of an installed package. `require.resolve` with an expression would make file tracers include whole folders and bundlers warn, so the
+ * folders are searched here.
  */
 function installed(name: string): string | undefined {
   const folders = typeof module === 'object' && Array.isArray(module.paths) ? module.paths : [];
   return folders.map((folder) => join(folder, name)).find((folder) => existsSync(folder));
 }
 
-/** The binary in the installed package for `platform`; `undefined` where there is none, or a bundler has it. */
+/** The binary in the installed package for `platform`; `undefined` if there is none, or if this code is bundled. */
 export function fileOf(platform: Platform): string | undefined {
   const folder = isBundled() ? undefined : installed(`redis-backplane-${platform}`);
   const file = folder && join(folder, `redis-backplane.${platform}.node`);
   return file && existsSync(file) ? file : undefined;
 }
 
-/** Refuses a file that is damaged: loading one that was cut ends the process by a signal, without a word. */
+/** Throws if the file is damaged. Loading a truncated file would end the process by a signal, without a message. */
 export function checkWhole(file: string): void {
   const damage = damageOf(file);
   if (damage === undefined) return;
   throw new Error(`the native binary of redis-backplane, ${file}, is damaged: ${damage}. Remove node_modules and install again`);
 }
 
-/** What is wrong with a file of native code; `undefined` where nothing can be seen. */
+/** The damage of a file with native code; `undefined` if none is found. */
 function damageOf(file: string): string | undefined {
   const [format, start] = MAGIC[process.platform] ?? [];
   if (format === undefined || start === undefined) return undefined;
@@ -123,11 +123,11 @@ function damageOf(file: string): string | undefined {
     readSync(fd, head, 0, head.length, 0);
     if (!head.toString('latin1').startsWith(start)) return `it is no ${format} file`;
     if (format !== 'ELF') return undefined;
-    // The table of sections stands last.
+    // The table of sections is the last part of an ELF file.
     const length = Number(head.readBigUInt64LE(40)) + head.readUInt16LE(58) * head.readUInt16LE(60);
     return size < length ? `it has ${size} of at least ${length} bytes` : undefined;
   } catch {
-    // The system says why when it is loaded.
+    // Loading the file gives the operating system's error.
     return undefined;
   } finally {
     if (fd !== undefined) closeSync(fd);

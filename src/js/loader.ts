@@ -6,7 +6,7 @@ import { isAbsolute, join } from 'node:path';
 import { isMusl } from './libc.js';
 import { checkWhole, fileOf, ownFolder, PLATFORMS, type Platform, whyNotFound, whyNotLoaded } from './loader-errors.js';
 
-/** The name of the platform this process runs on, whether or not there is a binary for it. */
+/** The name of this process' platform, even if there is no binary for it. */
 function platformName(): string {
   const { platform, arch } = process;
   if (platform === 'linux') return `linux-${arch}-${isMusl() ? 'musl' : 'gnu'}`;
@@ -15,8 +15,8 @@ function platformName(): string {
 }
 
 /**
- * The exports of the native binary: of the file that `REDIS_BACKPLANE_BINARY` names, else of one beside this file (a build of one's own, or
- * one put beside a bundle or a single executable), else of the package for this platform.
+ * Loads the native binary and returns its exports. The binary is the file that `REDIS_BACKPLANE_BINARY` names; if the variable is not set, a file
+ * beside this code (from a local build, or beside a bundle or a single executable); if there is none, the file of the package for this platform.
  *
  * @throws Error that says what is wrong and what to do about it.
  */
@@ -44,7 +44,7 @@ function loadGiven(file: string): unknown {
 function loadFile(file: string): unknown {
   checkWhole(file);
   try {
-    // Also where there is no other `require`: in a single executable, and in a bundle that is an ES module.
+    // `createRequire`, because a single executable, and a bundle that is an ES module, have no `require` for files.
     return createRequire(file)(file);
   } catch (cause) {
     throw new Error(whyNotLoaded(file, cause), { cause });
@@ -52,8 +52,8 @@ function loadFile(file: string): unknown {
 }
 
 /**
- * Each name stands as it is, in the `try` itself: so file tracers and bundlers see the one that is installed, and take those that are not
- * for optional.
+ * Each package has its own `require` with a literal name, inside the `try`. So file tracers and bundlers find the installed package, and treat the
+ * packages that are not installed as optional.
  */
 function loadPackage(platform: Platform): unknown {
   const file = fileOf(platform);

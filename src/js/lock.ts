@@ -1,4 +1,4 @@
-/** Locks with fencing tokens: how a lock is held and lost. */
+/** Locks with fencing tokens. */
 
 import { acquire } from './acquire.js';
 import { debugEvent, isDebugging } from './debug.js';
@@ -8,7 +8,7 @@ import { verbs } from './native.js';
 /** Options of {@link KVStore.lock}. */
 export interface LockOptions {
   /**
-   * Milliseconds, from 100 to 2 147 483 647: how long others are kept out after this process is gone. While the process lives, the lease is renewed
+   * Milliseconds, from 100 to 2 147 483 647: how long the lock stays taken after this process is gone. While the process lives, the lease is renewed
    * every third of that time. Default 30 000.
    */
   leaseMs?: number | undefined;
@@ -23,31 +23,31 @@ export interface LockOptions {
 
 /** A lock that is held. */
 export interface Lock {
-  /** The key it was taken by. */
+  /** The key that was given to `lock`. */
   readonly key: string;
   /**
-   * The fencing token: every later holder has a larger one, also after a lease ran out and after `FLUSHALL` (as long as the server's clock does not
-   * go back). Send it along with writes to other systems, and let them refuse a token smaller than the largest they have seen. Then a holder that was
-   * stopped for longer than its lease can do no harm.
+   * The fencing token: every later holder has a larger token, also after a lease ran out and after `FLUSHALL` (as long as the server's clock does not
+   * go back). Send the token along with writes to other systems, and let them refuse a token smaller than the largest they have seen. Then a holder
+   * that was stopped for longer than its lease can do no harm.
    */
   readonly token: number;
   /**
-   * Aborted when the lock is lost: its lease ran out unconfirmed, somebody else holds the lock, or the manager was disconnected. Its reason is a
+   * Aborted when the lock is lost: its lease ran out unconfirmed, another caller holds the lock, or the manager was disconnected. Its reason is a
    * `RedisError` of kind `lease-lost`. {@link release} does not abort it.
    */
   readonly signal: AbortSignal;
   /**
    * Renews the lease now; this and later renewals are for `leaseMs`.
    *
-   * @param leaseMs Milliseconds, from 100. Default: what the lock was taken with.
-   * @throws RedisError of kind `lease-lost` if the lock is no longer
-   * held; `connection`, `timeout`, … if the server could not be asked (the lock is held until its lease runs out).
+   * @param leaseMs Milliseconds, from 100. Default: the `leaseMs` of `lock`.
+   * @throws RedisError of kind `lease-lost` if the lock is no longer held; `connection`, `timeout`, … if the server could not be asked (the lock is
+   * held until its lease runs out).
    */
   extend(leaseMs?: number): Promise<void>;
   /**
    * Gives the lock back.
    *
-   * @returns `false` if it was not held any more.
+   * @returns `false` if the lock was no longer held.
    * @throws RedisError of kind `connection`, `timeout`, … if the server could not be asked; the lock is no longer renewed and runs out.
    */
   release(): Promise<boolean>;
@@ -57,7 +57,7 @@ export interface Lock {
 
 const V = verbs('kv', 'lock', 'waitCancel', 'lockLost', 'lockExtend', 'lockRelease');
 
-/** Its methods are bound: they work where they were taken out of it. */
+/** A held lock. `extend` and `release` work without `this`, so that they can be destructured. */
 class HeldLock implements Lock {
   readonly key: string;
   readonly token: number;
@@ -74,7 +74,7 @@ class HeldLock implements Lock {
       await port.call(handle, V.lockExtend, id, length);
     };
     this.release = async () => (await port.call(handle, V.lockRelease, id)) as boolean;
-    // Holding a lock does not keep the process alive.
+    // `lockLost` answers when the lock is lost. Quietly: a held lock does not keep the process alive.
     port.callQuietly(handle, V.lockLost, id).catch((error: unknown) => {
       if (isDebugging) debugEvent('Lock', 'lost', [error]);
       controller.abort(error);

@@ -1,4 +1,4 @@
-/** The connection manager: the one object everything else is built on. */
+/** The connection manager, on which everything else is built. */
 
 import { inspect } from 'node:util';
 import { type PasswordFunction, type ReadConfig, type RedisConfig, readConfig } from './config.js';
@@ -13,8 +13,8 @@ import { verbs } from './native.js';
 import { type EventHandler, port } from './port.js';
 
 /**
- * `idle`: nothing was tried yet. `connecting`: the first attempts run. `ready`: usable. `reconnecting`: a connection was lost and is being
- * restored. `closing`: `disconnect()` runs. `closed`: `disconnect()` has ended. `failed`: the manager gave up; the next use starts again.
+ * `idle`: no attempt was made yet. `connecting`: the first attempts run. `ready`: the connection is usable. `reconnecting`: a connection was lost and
+ * is being restored. `closing`: `disconnect()` runs. `closed`: `disconnect()` has ended. `failed`: the manager gave up; the next use connects again.
  */
 export type ConnectionState = 'idle' | 'connecting' | 'ready' | 'reconnecting' | 'closing' | 'closed' | 'failed';
 
@@ -27,11 +27,11 @@ export interface ConnectionHealth {
    * rights of this manager's user are not checked.
    */
   writable: boolean;
-  /** The state of the connection when the question was asked. */
+  /** The state of the connection when `health()` was called. */
   state: ConnectionState;
   /** The round trip in milliseconds; `null` without an answer. */
   latencyMs: number | null;
-  /** The server that answered now, or last. */
+  /** The server that answered, or the server that answered last. */
   server?: { kind: string; version: string; role: string } | undefined;
   /**
    * How much of a cluster is served. `slotsServed` of `slotsTotal`, 16 384: slots with a master that answers and serves keys. `state`: `fail` if a
@@ -63,19 +63,19 @@ const V = verbs('manager', 'connect', 'disconnect', 'ping', 'health', 'password'
 
 const CONNECTION_EVENTS: readonly (keyof ConnectionEvents)[] = ['state', 'ready', 'reconnecting', 'error', 'end'];
 
-/** What a manager keeps to itself; reached by {@link internals}. */
+/** The private state of a manager; reached by {@link internals}. */
 class ManagerInternals implements Internals {
   readonly port = port();
   readonly handle: number;
   readonly endpoint: Endpoint;
   readonly listeners = new Listeners<ConnectionEvents>('RedisConnectionManager', CONNECTION_EVENTS);
   readonly shown: object;
-  /** The prefix of everything on it; empty for none. */
+  /** The prefix of every key and topic; empty if there is none. */
   readonly namespace: string;
-  /** Is it a cluster? */
+  /** Is the server a cluster? */
   readonly isCluster: boolean;
   readonly #password: PasswordFunction | undefined;
-  readonly #hear: EventHandler = (event) => this.handleEvent(event);
+  readonly #onEvent: EventHandler = (event) => this.handleEvent(event);
   #attempt = 0;
   #connectingSince = 0;
 
@@ -94,14 +94,14 @@ class ManagerInternals implements Internals {
     this.hold();
   }
 
-  /** Goes on hearing whatever its manager's user keeps. */
+  /** The port holds this manager from now on, so that its listeners are called even if the user keeps no reference to it. */
   hold(): void {
-    this.port.listen(this.handle, this.#hear);
+    this.port.listen(this.handle, this.#onEvent);
   }
 
-  /** Of a manager that has ended nothing is to be heard: it may be collected, though its listeners know it. */
-  letGo(): void {
-    if (isOver(this.port.state(this.handle))) this.port.listenWeakly(this.handle, this.#hear);
+  /** If the manager has ended, it emits nothing more. The port then lets it be garbage-collected, even if its listeners reference it. */
+  holdWeaklyIfOver(): void {
+    if (isOver(this.port.state(this.handle))) this.port.listenWeakly(this.handle, this.#onEvent);
   }
 
   handleEvent(event: { event: string; [field: string]: unknown }): void {
@@ -135,13 +135,13 @@ class ManagerInternals implements Internals {
       }
       case 'end':
         this.emit('end');
-        this.letGo();
+        this.holdWeaklyIfOver();
         break;
       case 'evicts':
         warnOfEviction(this.endpoint, event.policy as string);
         break;
       case 'password':
-        // Nobody asks a closed port.
+        // The call fails only if the manager was released meanwhile, and then no password is needed.
         this.#givePassword(event.number as number).catch(() => {});
         break;
     }
@@ -151,7 +151,10 @@ class ManagerInternals implements Internals {
     this.listeners.emit(name, ...args);
   }
 
-  /** Asks the user's function and gives Rust what it said: `null` for no string, `false` if it threw; what it threw may hold a secret. */
+  /**
+   * Calls the user's function and sends its result to Rust: `null` if the result is neither a string nor bytes, `false` if the function threw. The
+   * thrown error is not sent, because it may hold a secret.
+   */
   async #givePassword(number: number): Promise<void> {
     let given: unknown;
     try {
@@ -163,20 +166,20 @@ class ManagerInternals implements Internals {
     try {
       await this.port.callQuietly(this.handle, V.password, number, given);
     } catch {
-      // It cannot cross: it is too long, or no well-formed text. Rust says what was expected, and waits no longer.
+      // The password is too long, or not well-formed. With `null` Rust reports what was expected, and waits no longer.
       await this.port.callQuietly(this.handle, V.password, number, null);
     }
   }
 }
 
-/** Has it closed, or given up? */
+/** Has the manager closed, or given up? */
 function isOver(state: string): boolean {
   return state === 'closed' || state === 'failed';
 }
 
 /**
- * Lets a manager's native side go when the manager is collected, unless it is in use: what a user never disconnected stays as
- * it is, since something may still be pending.
+ * Releases the native target of a garbage-collected manager, unless the manager was in use. A manager that the user never disconnected stays
+ * connected, since calls may be pending.
  */
 const collected = new FinalizationRegistry<Pick<Internals, 'port' | 'handle'>>(({ port, handle }) => {
   const state = port.state(handle);
@@ -191,6 +194,11 @@ const collected = new FinalizationRegistry<Pick<Internals, 'port' | 'handle'>>((
  *
  * From the first use to {@link disconnect} its connections stay and its listeners are called, even if nothing references the object. After that it
  * can be collected, with its listeners, even if they reference it.
+ *
+ * @example
+ * const manager = new RedisConnectionManager('redis://localhost');
+ * await manager.command('SET', 'greeting', 'Welcome');
+ * await manager.disconnect();
  */
 export class RedisConnectionManager {
   /** @internal */
@@ -220,7 +228,7 @@ export class RedisConnectionManager {
     try {
       await traceConnect(endpoint, () => port.call(handle, V.connect));
     } finally {
-      own.letGo();
+      own.holdWeaklyIfOver();
     }
   }
 
@@ -359,7 +367,7 @@ function call<T>(manager: RedisConnectionManager, verb: number, args: unknown[])
   return port.callWith(handle, verb, args) as Promise<T>;
 }
 
-/** A number as Redis reads it; the rest as it is, to be judged in Rust. */
+/** A number in decimal, as Redis reads it. Any other value stays as it is, and Rust checks it. */
 function word(value: unknown): unknown {
   if (typeof value !== 'number') return value;
   return Number.isFinite(value) ? String(value) : { notFinite: value };

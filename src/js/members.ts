@@ -1,13 +1,13 @@
-/** What an object of options has to say, whatever kind of object it is. */
+/** The members of an object of options, which may be an instance of a class. */
 
 import { configError, RedisError } from './errors.js';
 
 /**
- * The members of an object of options. A plain object is given back as it is; of an instance of a class, or of an object that inherits, come
- * its own properties, its accessors and what it inherits by `Object.create()`, but no methods.
+ * The members of an object of options. A plain object is returned as it is. From an instance of a class, or an object made by `Object.create()`, the
+ * own properties, the accessors and the inherited enumerable properties are copied, but no methods.
  *
- * @throws RedisError of kind `config`, naming what came, for what has no such members: a `Map`, a `URL`, a `Date`, an array, an instance
- * with methods only. Taken for `{}` it would mean the defaults, in silence.
+ * @throws RedisError of kind `config`, naming what came, if the object has no such members: a `Map`, a `URL`, a `Date`, an array, an instance with
+ * methods only. If such an object counted as `{}`, the defaults would apply silently.
  */
 export function membersOf<T extends object>(name: string, given: T): T {
   const prototype: unknown = Object.getPrototypeOf(given);
@@ -24,7 +24,7 @@ export function membersOf<T extends object>(name: string, given: T): T {
   return members as T;
 }
 
-/** Is it what objects inherit from that inherit from nothing else, in whatever context? */
+/** Is `prototype` the `Object.prototype` of any VM context? */
 function isRoot(prototype: unknown): boolean {
   return Object.getPrototypeOf(prototype) === null && Object.hasOwn(prototype as object, 'isPrototypeOf');
 }

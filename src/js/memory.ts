@@ -1,11 +1,11 @@
-/** A test's control of an embedded engine. */
+/** The control that tests have over an embedded engine. */
 
 import { configError, type Failure, toError } from './errors.js';
 import { native } from './native.js';
 
 /**
- * Control of the engine behind `memory://name`. Every call is synchronous: when it returns, its effect is visible. All throw a
- * `RedisError` of kind `closed` when nothing is connected to an engine of that name.
+ * Control of the engine behind `memory://name`. Every call is synchronous: when it returns, its effect is visible. Every call throws a `RedisError` of
+ * kind `closed` when nothing is connected to an engine of that name.
  */
 export interface MemoryControl {
   /** Lets `ms` milliseconds pass, on the engine's clock: keys expire and waits time out before this returns. */
@@ -21,7 +21,7 @@ export interface MemoryControl {
   resume(): void;
   /** Executes the next `n` commands, loses their replies and cuts their connections. */
   dropReplies(n: number): void;
-  /** Cuts every connection. The data waits a minute for somebody to reconnect. */
+  /** Cuts every connection. The data are kept for a minute, until a client reconnects. */
   killClients(): void;
   /** Delays every reply by `ms` milliseconds of real time; 0 ends it. */
   latency(ms: number): void;

@@ -1,12 +1,12 @@
-/** The numbers of a manager. A metric has one name, here and in Prometheus' text. */
+/** The metrics of a manager. The names are the same as in Prometheus' text, and the help texts there say the same as the comments here. */
 
 /** A histogram of durations in milliseconds. */
 export interface HistogramSnapshot {
-  /** How many durations were recorded. */
+  /** The number of recorded durations. */
   count: number;
-  /** Their sum in milliseconds. */
+  /** The sum of the durations, in milliseconds. */
   sum: number;
-  /** How many took at most `le` milliseconds (`null`: no bound); cumulative. */
+  /** The number of durations of at most `le` milliseconds (`null`: no bound). Cumulative: a bucket includes the smaller buckets. */
   buckets: { le: number | null; count: number }[];
 }
 
@@ -14,23 +14,23 @@ export interface HistogramSnapshot {
 export interface MetricsSnapshot {
   /** `cacheGet` and `getOrSet` calls that found a value. */
   redis_cache_hit_total: number;
-  /** `cacheGet` and `getOrSet` calls that found none. */
+  /** `cacheGet` and `getOrSet` calls that found no value. */
   redis_cache_miss_total: number;
   /** Failed attempts to connect, and lost connections. */
   redis_connection_errors_total: number;
   /** Attempts to restore a lost connection. */
   redis_reconnection_attempts_total: number;
-  /** Sentinel and Cluster: answers of sentinels and nodes about the topology. 0 on a single server. */
+  /** Answers of sentinels and cluster nodes about the topology. 0 on a single server. */
   redis_topology_refreshes_total: number;
-  /** Sentinel and Cluster: changes of masters, slots or replicas. */
+  /** Changes of masters, slots or replicas of a cluster or under sentinels. 0 on a single server. */
   redis_topology_changes_total: number;
-  /** Commands refused because too much was waiting (kind `overloaded`). */
+  /** Commands refused because too many commands or bytes were waiting (kind `overloaded`). */
   redis_commands_rejected_total: number;
   /** Commands whose deadline passed. */
   redis_commands_timed_out_total: number;
   /** Commands answered with an error reply. */
   redis_commands_failed_total: number;
-  /** Commands that were sent again, because that was safe. */
+  /** Commands that were sent again because it was safe. */
   redis_commands_resent_total: number;
   /** Bytes written to the server. */
   redis_sent_bytes_total: number;
@@ -44,25 +44,25 @@ export interface MetricsSnapshot {
   redis_queue_jobs_completed_total: number;
   /** Attempts of this process' workers that failed. */
   redis_queue_attempts_failed_total: number;
-  /** Jobs of dead workers that this process gave to others. */
+  /** Jobs of dead workers that this process' workers gave to other workers. */
   redis_queue_jobs_given_away_total: number;
-  /** Records and keys of queues that were found damaged, by this process' workers. */
+  /** Damaged records and keys of queues that this process' workers found. */
   redis_queue_damaged_total: number;
-  /** Jobs whose lease was lost while they were in hand. */
+  /** Jobs whose lease was lost while this process' workers ran them. */
   redis_queue_leases_lost_total: number;
-  /** Calls of a `SessionStore` that were answered without Redis: see `whenAway`. */
+  /** Calls of a `SessionStore` that were answered without Redis (option `whenAway`). */
   redis_session_degraded_total: number;
-  /** Writes of a `SessionStore` that Redis refused, because the session had changed, was destroyed, or was lost. */
+  /** Writes of a `SessionStore` that were refused because the session had changed, was destroyed, or was lost. */
   redis_session_conflicts_total: number;
   /** Messages that the server accepted, live and durable. */
   redis_bus_published_total: number;
-  /** Messages given to handlers and iterators; a message that two of them got counts twice. */
+  /** Messages given to handlers and iterators. A message that two handlers got counts twice. */
   redis_bus_delivered_total: number;
-  /** Live messages that were dropped, because more waited than `maxPending` allows, or because they were longer than `maxReplyBytes`. */
+  /** Live messages dropped because too many messages or bytes waited, or because the message was longer than `maxReplyBytes`. */
   redis_bus_dropped_total: number;
   /** Messages that are not JSON, and damaged records of consumer groups in Redis. */
   redis_bus_malformed_total: number;
-  /** Durable messages whose records in Redis were lost, and that were put back. */
+  /** Durable messages that were delivered again after their records in Redis were lost. */
   redis_bus_restored_total: number;
   /** Durable messages that became dead letters with consumers of this process. */
   redis_bus_dead_letters_total: number;
@@ -73,8 +73,8 @@ export interface MetricsSnapshot {
   /** Topics and patterns that are subscribed, and groups that are consumed. */
   redis_bus_subscriptions: number;
   /**
-   * By durable topic and group, for the groups that this process consumes: messages that the group has not acknowledged, those in hand included.
-   * Updated every few seconds. Before Redis 7, and after entries were deleted, at most 1 000 unread messages are counted.
+   * Messages that a consumer group has not acknowledged, by durable topic and group, for the groups that this process consumes. Messages whose
+   * handlers run are included. Updated every few seconds. Before Redis 7, and after entries were deleted, at most 1 000 unread messages are counted.
    */
   redis_bus_lag: Record<string, Record<string, number>>;
   /** Open connections. */
@@ -89,26 +89,26 @@ export interface MetricsSnapshot {
   redis_registry_workers: number;
   /** Heartbeats of workers that the server has answered. */
   redis_registry_heartbeats_total: number;
-  /** Registrations of this process that somebody else ended: crashed, forgotten, or taken over. */
+  /** Registrations of this process that another process ended: the worker was declared crashed, forgotten, or registered elsewhere. */
   redis_registry_fenced_total: number;
-  /** Records of a registry that this process found damaged: see the event `malformed`. */
+  /** Damaged records of a registry that this process found (event `malformed`). */
   redis_registry_malformed_total: number;
-  /** How often the event loop was found to be stalled. */
+  /** Times that the event loop was found stalled. */
   redis_registry_event_loop_stalled_total: number;
   /** Checkpoints that were saved. */
   redis_checkpoint_saves_total: number;
-  /** Saves of checkpoints that somebody else was faster with (kind `conflict`). */
+  /** Saves of checkpoints that were refused because another writer had saved first (kind `conflict`). */
   redis_checkpoint_conflicts_total: number;
-  /** Writes to threads of checkpoints that were refused because the thread is somebody else's (kind `lease-lost`). */
+  /** Writes to threads that were refused because another owner holds the thread (kind `lease-lost`). */
   redis_checkpoint_fenced_total: number;
   /** Interrupted threads that this process took over. */
   redis_checkpoint_resumed_total: number;
   /** Bytes of states and metadata of the checkpoints that were saved. */
   redis_checkpoint_bytes_total: number;
-  /** From a ping to the event loop until its answer, while heartbeats are automatic. */
+  /** The time from a ping to the event loop until its answer, while heartbeats are automatic. */
   redis_registry_event_loop_lag_ms: HistogramSnapshot;
-  /** From the start of an attempt until the connection was usable, or the attempt had failed. */
+  /** The time from the start of an attempt to connect until the connection was usable or the attempt failed. */
   redis_initialization_duration_ms: HistogramSnapshot;
-  /** From the call until its answer, by operation: a command's name, or `kv.get` and the like. */
+  /** The time from the call until its answer, by operation: a command's name, or a name such as `kv.get`. */
   redis_operation_duration_ms: Record<string, HistogramSnapshot>;
 }

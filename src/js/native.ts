@@ -1,8 +1,8 @@
-/** The native addon: found once, its exports typed. Nothing else of the face loads it. */
+/** The native addon, with the types of its exports. No other file of the face loads it. */
 
 import { loadBinary } from './loader.js';
 
-/** What `src/node/exports.rs` exports. */
+/** The exports of `src/node/exports.rs`. */
 export interface Native {
   verbs(): string[];
   commands(): string[];
@@ -23,7 +23,7 @@ export interface Native {
 
 export const native = loadBinary() as Native;
 
-/** The names of all verbs; a verb's number is its place. */
+/** The names of all verbs. The number of a verb is its index. */
 export const verbNames: readonly string[] = native.verbs();
 const numbers = new Map(verbNames.map((name, number) => [name, number]));
 
@@ -32,7 +32,7 @@ export function verbName(number: number): string {
   return verbNames[number] ?? 'unknown';
 }
 
-/** The numbers of verbs of one class, by their names. */
+/** The numbers of a class's verbs, by name. Throws if the binary does not know a name. */
 export function verbs<Name extends string>(space: string, ...names: Name[]): Readonly<Record<Name, number>>;
 export function verbs(space: string, ...names: string[]): Readonly<Record<string, number>> {
   return Object.fromEntries(names.map((name) => [name, numberOf(`${space}.${name}`)]));

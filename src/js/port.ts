@@ -1,8 +1,9 @@
 /**
- * Where calls cross to Rust and outcomes come back, many at a time.
+ * The port: it sends calls to Rust and receives their outcomes, many at a time.
  *
- * A call makes a promise, which is kept in a table by number. The words and bytes of calls are collected until the next promise job, then
- * they cross in one native call. One wake-up announces outcomes, which are taken out in flat arrays. Nothing here uses a timer, `process.nextTick` or `queueMicrotask`, so fake timers do not stop it.
+ * A call makes a promise, which is kept in a table by number. The words and bytes of calls are collected until the next promise job. Then one native
+ * call sends them all. One wake-up announces any number of outcomes, which are read in flat arrays. The port uses no timer, no `process.nextTick` and
+ * no `queueMicrotask`, so fake timers do not stop it.
  */
 
 import { bytesOf } from './bytes.js';
@@ -13,45 +14,45 @@ import { configError, describe, type Failure, messageOf, RedisError, toError, wa
 import { membersOf } from './members.js';
 import { native, verbName } from './native.js';
 
-/** Collected bytes after which a submission does not wait for more. */
+/** The number of collected bytes, and of collected words, from which the calls are sent at once. */
 const FLUSH_BYTES = 256 * 1024;
 const FLUSH_WORDS = 16 * 1024;
-/** Collected calls after which a submission does not wait for more: the server starts on them while the rest are being made. */
+/** The number of collected calls from which they are sent at once, so that the server starts while further calls are being made. */
 const FLUSH_CALLS = 128;
-/** Room that stays allocated between submissions. */
+/** The largest buffer that stays allocated between submissions. */
 const KEPT_BYTES = 1024 * 1024;
-/** Up to here a loop over the characters is faster than a call into the engine. */
-const SHORT = 24;
+/** The longest text that is written by a loop: up to this length the loop is faster than `Buffer.write`. */
+const LOOP_MAX_CHARS = 24;
 
 interface Waiting {
   resolve(value: unknown): void;
   reject(error: unknown): void;
-  /** Does it keep the process alive? */
+  /** Does the waiting call keep the process alive? */
   holds: boolean;
 }
 
-/** Where a manager leads: the server, or the first one that is asked. */
+/** The server of a manager; with several servers, the first server that is asked. */
 export interface Server {
   address: string;
-  /** `null` where there is none. */
+  /** `null` for a Unix socket and for `memory://`. */
   port: number | null;
   db: number;
   isCluster: boolean;
 }
 
-/** Takes the events of one handle. */
+/** Receives the events of one handle. */
 export type EventHandler = (event: { event: string; [field: string]: unknown }) => void;
 
-/** Takes what is delivered to one handle. Must not throw. */
+/** Receives the deliveries to one handle. Must not throw. */
 export type DeliveryHandler = (values: unknown[]) => void;
 
-/** How the port holds a handler: strongly, or weakly. */
+/** A handler, which the port references strongly or weakly. */
 type Held<T extends object> = T | WeakRef<T>;
 
 const settled: Promise<void> = Promise.resolve();
 
 class Port {
-  readonly #drain = (): void => this.#takeOut();
+  readonly #drain = (): void => this.#readOutcomes();
   readonly #id = openPort(this.#drain);
   readonly #flush = (): void => this.#submit();
   readonly #waiting: (Waiting | undefined)[] = [];
@@ -61,11 +62,11 @@ class Port {
   readonly #endpoints = new Map<number, Endpoint>();
   readonly #owed = new Set<() => void>();
   readonly #collected = new FinalizationRegistry<number>((handle) => this.release(handle));
-  /** The numbers and tags of what was taken out last; the native side writes them. */
+  /** The numbers and tags of the last drained outcomes. The native side writes them. */
   readonly #heads = new Uint32Array(2 * 1024);
   #holding = 0;
   #held = false;
-  #collecting = false;
+  #isFlushPlanned = false;
   #words = new Uint32Array(4096);
   #wordCount = 0;
   #callCount = 0;
@@ -79,7 +80,7 @@ class Port {
     return this.#call(target, verb, args, true);
   }
 
-  /** As {@link call}, for any number of arguments: in an array that may be a user's, and is looked at once. */
+  /** As {@link call}, with the arguments in an array. The array may be the user's own, so it is read only once. */
   callWith(target: number, verb: number, given: readonly unknown[]): Promise<unknown> {
     const args = [...given];
     if (isDebugging || commandsAreTraced()) return this.#observed(target, verb, args);
@@ -92,8 +93,8 @@ class Port {
   }
 
   /**
-   * Calls `verb` on `target` here and now, after all calls collected before. Its outcome goes to nobody, which saves a wake-up. Throws if
-   * an argument cannot cross.
+   * Calls `verb` on `target` at once, after all calls that were collected before. The outcome is not reported, which saves a wake-up. Throws if an
+   * argument cannot cross.
    */
   post(target: number, verb: number, args: unknown[]): void {
     this.#pack(target, verb, NOBODY, args);
@@ -101,7 +102,7 @@ class Port {
   }
 
   /**
-   * Opens a native object. Throws what is wrong with its options. With an `owner` it is let go when that is collected.
+   * Opens a native target. Throws if its options are wrong. The target is released when `owner` is garbage-collected.
    */
   open(kind: string, parent: number, options: unknown, owner?: object): number {
     const opened = this.#open(kind, parent, options);
@@ -111,7 +112,7 @@ class Port {
     return opened.handle;
   }
 
-  /** Opens a manager. Says where it leads: the options, which may hold a password, are read in Rust alone. */
+  /** Opens a manager, and returns its server. Only Rust reads the options, because they may hold a password. */
   openManager(options: unknown): { handle: number; server: Server } {
     const { handle, server } = this.#open('manager', 0, options);
     return { handle, server: server as Server };
@@ -125,7 +126,7 @@ class Port {
     return opened;
   }
 
-  /** Lets a native object go. */
+  /** Releases a native target. */
   release(handle: number): void {
     this.#handlers.delete(handle);
     this.#receivers.delete(handle);
@@ -134,35 +135,35 @@ class Port {
   }
 
   /**
-   * Has the events of `handle` given to `handler`. The port, which lives as long as the process, holds it with all that it reaches: users'
-   * listeners, and what they are on.
+   * Calls `handler` with the events of `handle`. The port lives as long as the process, so it keeps the handler, and every object that the handler
+   * references, from being garbage-collected.
    */
   listen(handle: number, handler: EventHandler): void {
     this.#handlers.set(handle, handler);
   }
 
-  /** As {@link listen}, while someone else holds `handler`. */
+  /** As {@link listen}, with a weak reference to `handler`. */
   listenWeakly(handle: number, handler: EventHandler): void {
     this.#handlers.set(handle, new WeakRef(handler));
   }
 
-  /** Has what is delivered to `handle` given to `receiver`, which must not throw. The port holds it. */
+  /** Calls `receiver` with the deliveries to `handle`. It must not throw. The port keeps it from being garbage-collected. */
   receive(handle: number, receiver: DeliveryHandler): void {
     this.#receivers.set(handle, receiver);
   }
 
-  /** As {@link receive}, while someone else holds `receiver`. */
+  /** As {@link receive}, with a weak reference to `receiver`. */
   receiveWeakly(handle: number, receiver: DeliveryHandler): void {
     this.#receivers.set(handle, new WeakRef(receiver));
   }
 
-  /** Keeps the process alive until {@link free} is called as often. */
+  /** Keeps the process alive until {@link free} has been called as often as `retain`. */
   retain(): void {
     this.#holding++;
     if (!this.#held) this.#hold(true);
   }
 
-  /** Takes one {@link retain} back. */
+  /** Undoes one {@link retain}. */
   free(): void {
     this.#holding--;
     if (this.#held && this.#holding === 0) this.#hold(false);
@@ -177,27 +178,27 @@ class Port {
     return native.state(this.#id, manager);
   }
 
-  /** Has `tell` called once, before metrics are read the next time: so counts need not cross one by one. */
+  /** Calls `tell` once, before metrics are read the next time, so that counts can be sent together. */
   owe(tell: () => void): void {
     this.#owed.add(tell);
   }
 
-  /** Takes an {@link owe} back. */
+  /** Undoes an {@link owe}. */
   disown(tell: () => void): void {
     this.#owed.delete(tell);
   }
 
   metrics(manager: number): string {
-    this.#tellOwed();
+    this.#callOwed();
     return native.metrics(this.#id, manager);
   }
 
   prometheus(manager: number): string {
-    this.#tellOwed();
+    this.#callOwed();
     return native.prometheus(this.#id, manager);
   }
 
-  #tellOwed(): void {
+  #callOwed(): void {
     if (this.#owed.size === 0) return;
     const owed = [...this.#owed];
     this.#owed.clear();
@@ -224,8 +225,8 @@ class Port {
     this.#callCount++;
     if (this.#callCount >= FLUSH_CALLS || this.#byteCount >= FLUSH_BYTES || this.#wordCount >= FLUSH_WORDS) {
       this.#submit();
-    } else if (!this.#collecting) {
-      this.#collecting = true;
+    } else if (!this.#isFlushPlanned) {
+      this.#isFlushPlanned = true;
       settled.then(this.#flush);
     }
     return promise;
@@ -270,7 +271,7 @@ class Port {
   }
 
   #submit(): void {
-    this.#collecting = false;
+    this.#isFlushPlanned = false;
     if (this.#wordCount === 0) return;
     if (!this.#held && this.#holding > 0) this.#hold(true);
     const [words, wordCount, bytes, byteCount] = [this.#words, this.#wordCount, this.#bytes, this.#byteCount];
@@ -285,13 +286,13 @@ class Port {
     if (bytes.length > KEPT_BYTES) this.#resize(64 * 1024, 0);
   }
 
-  /** Rejects the calls of a submission that the native side did not take; whichever of them it took all the same is answered once. */
+  /** Rejects the calls of a submission that failed. If the native side has taken a call even so, its later outcome is ignored. */
   #refuse(words: Uint32Array, cause: unknown): void {
     for (let at = 0; at < words.length; at += 4 + (words[at + 3] as number)) {
       const number = words[at + 2] as number;
       const waiting = this.#waiting[number];
       if (waiting === undefined) continue;
-      // Its number is not given to another call: an outcome may still come.
+      // The number is not used again, because an outcome for it may still come.
       this.#waiting[number] = undefined;
       if (waiting.holds) this.#holding--;
       const message = 'a defect in redis-backplane ended the call; what it was is on stderr';
@@ -305,11 +306,11 @@ class Port {
     native.holdPort(this.#id, hold);
   }
 
-  /** Called by the wake-up. Must not throw. */
-  #takeOut(): void {
+  /** Reads the outcomes. Called by the wake-up. Must not throw. */
+  #readOutcomes(): void {
     const heads = this.#heads;
     let values: unknown[];
-    // Fewer than there is room for: nothing was left, and whatever comes after has a wake-up of its own.
+    // A batch that does not fill `heads` was the last. Outcomes that come after it get a wake-up of their own.
     do {
       values = native.drain(this.#id, heads);
       for (let at = 0; at < values.length; at++) {
@@ -317,7 +318,7 @@ class Port {
         const tag = heads[at * 2 + 1] as Tag;
         const value = values[at];
         if (tag === Tag.Event || tag === Tag.Plain || tag === Tag.Delivery) {
-          this.#handOver(number, tag, value);
+          this.#deliver(number, tag, value);
           continue;
         }
         const waiting = this.#waiting[number];
@@ -334,17 +335,17 @@ class Port {
     if (this.#held && this.#holding === 0) this.#hold(false);
   }
 
-  /** Gives an event or a delivery to the handler of its handle. A handler that throws must not cost other handlers theirs. */
-  #handOver(handle: number, tag: Tag, value: unknown): void {
+  /** Gives an event or a delivery to the handler of its handle. A handler that throws does not affect other handlers. */
+  #deliver(handle: number, tag: Tag, value: unknown): void {
     try {
-      if (tag === Tag.Event) there(this.#handlers.get(handle))?.(JSON.parse(value as string) as Parameters<EventHandler>[0]);
-      else there(this.#receivers.get(handle))?.(tag === Tag.Plain ? (value as unknown[]) : list(value as unknown[]));
+      if (tag === Tag.Event) deref(this.#handlers.get(handle))?.(JSON.parse(value as string) as Parameters<EventHandler>[0]);
+      else deref(this.#receivers.get(handle))?.(tag === Tag.Plain ? (value as unknown[]) : list(value as unknown[]));
     } catch (error) {
       warnOfListener(error);
     }
   }
 
-  /** Writes the bytes of an argument and gives the word that describes it. */
+  /** Writes the bytes of an argument, and returns the word that describes the argument. */
   #write(value: unknown): number {
     switch (typeof value) {
       case 'string':
@@ -373,7 +374,7 @@ class Port {
     this.#reserveBytes(length * 3);
     const start = this.#byteCount;
     const bytes = this.#bytes;
-    if (length <= SHORT) {
+    if (length <= LOOP_MAX_CHARS) {
       let at = 0;
       for (; at < length; at++) {
         const code = text.charCodeAt(at);
@@ -387,7 +388,7 @@ class Port {
     }
     const written = bytes.write(text, start);
     if (written > MAX_BYTES) throw configError('argument', `at most ${MAX_BYTES} bytes`, text);
-    // A lone surrogate has no UTF-8: writing it would silently write something else.
+    // UTF-8 cannot express a lone surrogate: `Buffer.write` would silently write another character.
     if (written !== length && !text.isWellFormed()) {
       throw new RedisError('config', 'argument: expected a well-formed string, got one with a lone surrogate');
     }
@@ -442,8 +443,8 @@ function allocate(size: number): Buffer<ArrayBuffer> {
   }
 }
 
-/** The handler, if it was not collected. */
-function there<T extends object>(held: Held<T> | undefined): T | undefined {
+/** The handler, if it was not garbage-collected. */
+function deref<T extends object>(held: Held<T> | undefined): T | undefined {
   return typeof held === 'function' ? held : (held as WeakRef<T> | undefined)?.deref();
 }
 
@@ -473,7 +474,7 @@ function list(flat: unknown[]): unknown[] {
   return values;
 }
 
-/** JSON, or the text itself where it is none: other programs store plain text. */
+/** Parses JSON. Text that is not JSON is returned as a string, because other programs store plain text. */
 function parse(text: string): unknown {
   try {
     return JSON.parse(text);
@@ -483,15 +484,15 @@ function parse(text: string): unknown {
 }
 
 /**
- * Options as JSON, with what JSON cannot say named for the error message, and bytes as Latin-1.
+ * Options as JSON. A value that JSON cannot express becomes a description for Rust's error message, and bytes become Latin-1 text.
  *
- * @param instead What members of `options` cross as: `undefined` for those that stay on this side.
+ * @param instead Replacements for members of `options`; `undefined` leaves a member out.
  */
 export function optionsJson(options: unknown, instead: Readonly<Record<string, unknown>> = {}): string {
   const special = (name: string): { $: string } => ({ $: name });
-  /** Those that are being written: an object may come twice, but not within itself. */
+  /** The objects that are being written. An object may occur twice, but not inside itself. */
   const open = new Set<unknown>();
-  // An option that is undefined is one that is not given.
+  // A member that is `undefined` counts as not given.
   const written = (value: object): unknown => {
     let members: object;
     try {
@@ -500,7 +501,7 @@ export function optionsJson(options: unknown, instead: Readonly<Record<string, u
       return special(describe(value));
     }
     const all: Record<string, unknown> = {};
-    // Those too that are not enumerable: so are passwords that are to be in no log.
+    // Members that are not enumerable too: users hide passwords from logs that way.
     for (const name of Object.getOwnPropertyNames(members)) {
       const isReplaced = value === options && Object.hasOwn(instead, name);
       const inner: unknown = isReplaced ? instead[name] : (members as Record<string, unknown>)[name];
@@ -537,7 +538,7 @@ export function optionsJson(options: unknown, instead: Readonly<Record<string, u
   return JSON.stringify(plain(options) ?? null);
 }
 
-/** So that a member named `__proto__` is one like any other. */
+/** Sets a member. Unlike an assignment, it also works for a member named `__proto__`. */
 function define(object: object, name: string, value: unknown): void {
   Object.defineProperty(object, name, { value, enumerable: true, configurable: true, writable: true });
 }
@@ -552,7 +553,7 @@ export function port(): Port {
 
 export type { Port };
 
-/** The error of a value that came from Rust in another shape than this version knows. */
+/** The error for a value from Rust whose shape this version does not know. */
 export function unexpected(what: string): RedisError {
   return new RedisError('serialization', `${what}: the native side answered in an unknown shape`);
 }

@@ -15,7 +15,7 @@ import type { RegistryEvents } from './registry-worker.js';
 import type { SessionStoreEvents } from './sessions/options.js';
 import type { SessionStore } from './sessions/store.js';
 
-/** The names of the members of `T` that do not give `this`. */
+/** The names of the members of `T` that do not return `this`. */
 type MembersOf<T> = Exclude<keyof T, 'on' | 'off' | 'once'>;
 
 /** Adding and removing listeners; each method returns the object itself. */

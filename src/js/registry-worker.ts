@@ -3,14 +3,15 @@
 import { inexpressible } from './arguments.js';
 import { configError, RedisError } from './errors.js';
 
-/** What a worker does, as it declares itself. Only an `idle` or `busy` worker can be claimed. */
+/** The status that a worker declares. Only an `idle` or `busy` worker can be claimed. */
 export type WorkerStatus = 'idle' | 'busy' | 'paused' | 'draining';
 
 /**
- * The health of a worker, by its heartbeats and the server's clock. `healthy`: heartbeats come in time and its event loop answers. `degraded`: it
- * lives, but see {@link WorkerInfo.degradedBecause}. `crashed`: no heartbeat for `crashedAfterMs` and one more interval, or its process ended without
- * unregistering; final for that epoch. `unknown`: never registered, or forgotten; or its time is up while no process may declare it crashed (after a
- * restart of Redis, in a storm, or in a process that was cut off itself).
+ * The health of a worker, by its heartbeats and the server's clock. `healthy`: heartbeats come in time and the worker's event loop answers.
+ * `degraded`: the worker is alive with a problem, see {@link WorkerInfo.degradedBecause}. `crashed`: no heartbeat for `crashedAfterMs` and one more
+ * interval, or the process ended without unregistering; final for that epoch. `unknown`: the worker was never registered, or is forgotten; or its
+ * heartbeat is overdue while no process may declare it crashed (after a restart of Redis, while a large share of the fleet is overdue, or in a
+ * process that was itself cut off).
  */
 export type WorkerHealth = 'healthy' | 'degraded' | 'crashed' | 'unknown';
 
@@ -20,7 +21,7 @@ export interface WorkerRegistration {
   id?: string | undefined;
   /** 1 to 512 bytes. Default `worker`. */
   type?: string | undefined;
-  /** Its capabilities: at most 256, each 1 to 512 bytes of any characters. Default: none. */
+  /** The worker's capabilities: at most 256, each 1 to 512 bytes of any characters. Default: none. */
   capabilities?: string[] | undefined;
   /** An object that JSON can express in at most 64 KiB. Default `{}`. */
   metadata?: Record<string, unknown> | undefined;
@@ -28,82 +29,82 @@ export interface WorkerRegistration {
   capacity?: number | undefined;
 }
 
-/** A worker at an instant. Times are milliseconds of the server's clock since 1970. */
+/** A worker's record at one moment. Times are milliseconds of the server's clock since 1970. */
 export interface WorkerInfo {
   /** The id of the worker, unique in the registry. */
   id: string;
-  /** What kind of worker it is, as it said at `register`. */
+  /** The type that was given to `register`. */
   type: string;
-  /** What it can do, as it said at `register`. */
+  /** The capabilities that were given to `register`. */
   capabilities: string[];
-  /** What else it said of itself, at `register` or since. */
+  /** The metadata of `register`, or of the last heartbeat that changed them. */
   metadata: Record<string, unknown>;
   /** Slots that can be claimed at once. */
   capacity: number;
-  /** What the worker declared last. */
+  /** The status that the worker declared last. */
   status: WorkerStatus;
-  /** What the registry observes; see {@link WorkerHealth}. */
+  /** The health that the registry observes; see {@link WorkerHealth}. */
   health: WorkerHealth;
   /**
-   * Only of a degraded worker. `late`: no heartbeat for `degradedAfterMs`. `event-loop-stalled`: its heartbeats come, but its event loop has not
-   * answered for `stalledAfterMs`. `reported`: the worker said so.
+   * Why the worker is degraded. `late`: no heartbeat for `degradedAfterMs`. `event-loop-stalled`: heartbeats come, but the event loop has not answered
+   * for `stalledAfterMs`. `reported`: the worker declared itself degraded. `undefined`: the worker is not degraded.
    */
   degradedBecause?: 'late' | 'event-loop-stalled' | 'reported' | undefined;
-  /** As the worker reported it: from 0, in millionths; 1 means full. */
+  /** The load that the worker reported: from 0, where 1 means full, rounded to millionths. */
   load: number;
-  /** Slots that are claimed now. */
+  /** The number of slots that are claimed. */
   claimed: number;
   /** The fencing token of this registration: every later registration in this registry has a larger one. */
   epoch: number;
-  /** When it was registered, in milliseconds of the server's time since 1970. */
+  /** When the worker was registered, in milliseconds of the server's time since 1970. */
   registeredAt: number;
-  /** When its last heartbeat came, in milliseconds of the server's time since 1970. */
+  /** When the last heartbeat came, in milliseconds of the server's time since 1970. */
   lastHeartbeatAt: number;
-  /** The name of its machine. */
+  /** The name of the worker's machine. */
   hostname: string;
-  /** The id of its process. */
+  /** The id of the worker's process. */
   pid: number;
-  /** Milliseconds that its event loop took to answer, at its last heartbeat. Absent when its process has been gone for long. */
+  /** How long the event loop took to answer, in milliseconds, at the last heartbeat. Absent when the process has been gone for long. */
   eventLoopLagMs?: number | undefined;
-  /** Milliseconds since its event loop last answered, at its last heartbeat. */
+  /** How long ago the event loop had last answered, in milliseconds, at the last heartbeat. */
   lastTickAgeMs?: number | undefined;
-  /** The resident memory of its process when its event loop last answered. */
+  /** The resident memory of the process, in bytes, when the event loop last answered. */
   memoryBytes?: number | undefined;
 }
 
 /** The changes that a heartbeat reports; fields that are left out stay as they were. */
 export interface HeartbeatUpdate {
-  /** What the worker declares from now on. */
+  /** The status that the worker declares from now on. */
   status?: WorkerStatus | undefined;
-  /** From 0 to 1 000 000 000; 1 means full. Kept in millionths. */
+  /** From 0 to 1 000 000 000, where 1 means full. Rounded to millionths. */
   load?: number | undefined;
-  /** Replaces all of it. */
+  /** New metadata, which replace the old metadata completely. */
   metadata?: Record<string, unknown> | undefined;
-  /** `true`: the worker is degraded (`reported`), until it says `false`. */
+  /** `true`: the worker is degraded (`reported`) until it reports `false`. */
   degraded?: boolean | undefined;
 }
 
-/** A filter of workers: those that match every field. */
+/** A filter of workers. A worker must match every field. */
 export interface WorkerFilter {
   /** The worker has this type. */
   type?: string | undefined;
-  /** The worker has every one of them. */
+  /** The worker has all these capabilities. */
   capabilities?: string[] | undefined;
   /** The worker declared this status. */
   status?: WorkerStatus | undefined;
   /** The registry observes this health. */
   health?: WorkerHealth | undefined;
-  /** The most to return, an arbitrary choice. Default: all. */
+  /** The most workers to return, an arbitrary choice. Default: all. */
   limit?: number | undefined;
 }
 
-/** How many workers there are. Workers of unknown health are in `total` only. */
+/** The numbers of workers by health. Workers of unknown health are in `total` only. */
 export interface WorkerCount {
-  /** All that are not forgotten, those of unknown health too. */
+  /** All workers that are not forgotten, including workers of unknown health. */
   total: number;
   /** Workers whose heartbeats come in time and whose event loops answer. */
   healthy: number;
-  /** Workers that live, but are late, stalled, or said that they are degraded. */
+  /** Workers that are alive, but late, stalled, or degraded by their own report. */
   degraded: number;
   /** Workers that crashed and are not forgotten yet. */
   crashed: number;
@@ -117,18 +118,18 @@ export interface WorkerCommand {
   data?: unknown;
 }
 
-/** What happened to a worker. `status`: it declared another status. A repeated `degraded`: for another reason. */
+/** What happened to a worker. `status`: the worker declared another status. A repeated `degraded`: the reason has changed. */
 export type WorkerEventName = 'joined' | 'left' | 'status' | 'degraded' | 'recovered' | 'crashed';
 
 /** An event of the fleet. */
 export interface WorkerEvent {
   /** What happened. */
   event: WorkerEventName;
-  /** Its position in the stream of events. */
+  /** The position in the stream of events. */
   position: string;
-  /** When; milliseconds of the server's clock. */
+  /** When it happened, in milliseconds of the server's time since 1970. */
   at: number;
-  /** The worker as it was then. Metadata above 4 KiB are the present ones, or `{}` if that registration is over. */
+  /** The worker as it was then. Metadata above 4 KiB are replaced by the present metadata, or by `{}` if the registration is over. */
   worker: WorkerInfo;
 }
 
@@ -152,16 +153,16 @@ export interface RegistryEvents {
   left: [worker: WorkerInfo];
   /** A worker declared another status. */
   status: [worker: WorkerInfo];
-  /** A worker lives, but see its `degradedBecause`; emitted again when the reason changes. */
+  /** A worker is alive with a problem, which `degradedBecause` names. Emitted again when the problem changes. */
   degraded: [worker: WorkerInfo];
   /** A degraded worker is healthy again. */
   recovered: [worker: WorkerInfo];
   /** A worker was declared crashed. */
   crashed: [worker: WorkerInfo];
   /**
-   * Somebody else ended the registration of a worker of this process: the worker was declared crashed or forgotten, or its id was registered
-   * elsewhere. `next` is the new registration, if the registry has registered the worker again; `null` if it has not, because somebody else has the
-   * id, heartbeats are not automatic, or the manager was disconnected.
+   * Another process ended the registration of a worker of this process: the worker was declared crashed or forgotten, or its id was registered
+   * elsewhere. `next` is the new registration, if the registry has registered the worker again. It is `null` if another process has the id, heartbeats
+   * are not automatic, or the manager was disconnected.
    */
   fenced: [worker: WorkerInfo, next: WorkerInfo | null];
   /** A worker of this process was sent a command. */
@@ -179,17 +180,17 @@ export interface RegistryEvents {
 
 const MAX_METADATA = 64 * 1024;
 
-/** Metadata as JSON text. What JSON would leave out or change silently is refused, and so is what is too much. */
+/** Metadata as JSON text. Values that JSON would silently leave out or change are refused, and so are metadata that are too large. */
 export function metadataJson(name: string, metadata: unknown): string | undefined {
   if (metadata === undefined) return undefined;
   if (typeof metadata !== 'object' || metadata === null || Array.isArray(metadata)) throw configError(name, 'an object', metadata);
   const text = strictJson(name, metadata);
-  // Characters are at least as many bytes; the exact number is checked where the bytes are.
+  // A text has at least as many bytes as characters. Rust checks the exact number of bytes.
   if (text.length > MAX_METADATA) throw configError(name, `at most ${MAX_METADATA} bytes of JSON`, text);
   return text;
 }
 
-/** A value as JSON text. A function, a `BigInt` or `NaN` anywhere in it is refused, where JSON would leave it out or write `null`. */
+/** A value as JSON text. Unlike `JSON.stringify`, it refuses a function, a `BigInt` or `NaN` anywhere in the value. */
 export function strictJson(name: string, value: unknown): string {
   let text: string | undefined;
   try {
@@ -209,7 +210,7 @@ function isExpressible(value: unknown): boolean {
   return ['string', 'boolean', 'object', 'undefined'].includes(typeof value);
 }
 
-/** The elements of an array of capabilities, each to be checked in Rust. */
+/** The elements of an array of capabilities. Rust checks each element. */
 export function capabilitiesOf(name: string, capabilities: unknown): unknown[] {
   if (capabilities === undefined) return [];
   if (!Array.isArray(capabilities)) throw configError(name, 'an array of strings', capabilities);

@@ -1,4 +1,4 @@
-/** The worker registry: workers, their health, and what happens after a crash. */
+/** The worker registry. */
 
 import { hostname } from 'node:os';
 import { optionsOf, refuseUnknown } from './arguments.js';
@@ -31,15 +31,19 @@ import {
 
 /** Options of a {@link WorkerRegistry}. Unknown names are refused. Times are whole milliseconds up to 2 147 483 647. */
 export interface WorkerRegistryOptions {
-  /** A prefix of every key of this registry, inside the manager's namespace. Registries with the same namespace are the same registry. Default: none. */
+  /**
+   * A prefix of every key of this registry, inside the manager's namespace. Registries with the same namespace are the same registry. Default: none.
+   */
   namespace?: string | undefined;
-  /** Time between two heartbeats of a worker, from 10. Default 5 000. */
+  /** The time between two heartbeats of a worker, from 10. Default 5 000. */
   heartbeatIntervalMs?: number | undefined;
-  /** Time without a heartbeat after which a worker is `degraded` (`late`). More than `heartbeatIntervalMs`. Default 2.5 times `heartbeatIntervalMs`. */
+  /**
+   * Time without a heartbeat after which a worker is `degraded` (`late`). More than `heartbeatIntervalMs`. Default 2.5 times `heartbeatIntervalMs`.
+   */
   degradedAfterMs?: number | undefined;
   /**
-   * Time without a heartbeat after which a worker's time is up. It is declared `crashed` one `heartbeatIntervalMs` later, so that a heartbeat on its
-   * way still counts. More than `degradedAfterMs`. Default 6 times `heartbeatIntervalMs`.
+   * Time without a heartbeat after which a worker is overdue. It is declared `crashed` one `heartbeatIntervalMs` later, so that a heartbeat on its way
+   * still counts. More than `degradedAfterMs`. Default 6 times `heartbeatIntervalMs`.
    */
   crashedAfterMs?: number | undefined;
   /** How long a crashed worker stays listed, from 0. Default 3 600 000, an hour. */
@@ -47,17 +51,17 @@ export interface WorkerRegistryOptions {
   /** An event loop that has not answered for this long is stalled, from 10. Default `heartbeatIntervalMs`. */
   stalledAfterMs?: number | undefined;
   /**
-   * `true`: a Rust thread sends heartbeats, and registers workers again when somebody else ended their registration. `false`: only `heartbeat()`
-   * sends one. Default true.
+   * `true`: a Rust thread sends heartbeats, and registers workers again after another process ended their registration. `false`: only calls of
+   * `heartbeat()` send heartbeats. Default true.
    */
   autoHeartbeat?: boolean | undefined;
   /**
-   * If more than this share of the fleet, and at least `stormMinimum` workers, fall due at once, that counts as a fault of the network or the server.
-   * Their health is `unknown` for one `crashedAfterMs` and an interval; then they are declared crashed a few at a time (the larger of `stormMinimum`
-   * and a hundredth of the fleet per interval). Above 0, up to 1 (never). Default 0.3.
+   * If more than this share of the fleet, and at least `stormMinimum` workers, become overdue together, a fault of the network or the server is
+   * assumed. The health of these workers is `unknown` for one `crashedAfterMs` and an interval. Then they are declared crashed a few at a time: per
+   * interval the larger of `stormMinimum` and a hundredth of the fleet. Above 0, up to 1 (never). Default 0.3.
    */
   stormShare?: number | undefined;
-  /** A whole number from 1. Default 5. */
+  /** The smallest number of overdue workers for `stormShare`: a whole number from 1. Default 5. */
   stormMinimum?: number | undefined;
 }
 
@@ -85,30 +89,32 @@ const V = verbs(
 const FLEET = ['joined', 'left', 'status', 'degraded', 'recovered', 'crashed'] as const;
 const LOCAL = ['fenced', 'command', 'malformed', 'gap', 'error'] as const;
 const COMMANDS: readonly string[] = ['pause', 'resume', 'drain', 'shutdown'];
-/** Cheaper than all of `memoryUsage()`, where there is it alone. */
+/** The resident memory in bytes. `memoryUsage.rss()` is cheaper than `memoryUsage()`, but other runtimes than Node may not have it. */
 function residentMemory(): number {
   return process.memoryUsage.rss === undefined ? process.memoryUsage().rss : process.memoryUsage.rss();
 }
 
-/** Registries that must not be collected: their workers beat, somebody listens, or something is led. */
+/** The registries that must not be garbage-collected: they have workers, listeners of fleet events, or leaderships. */
 const inUse = new Map<RegistryInternals, WorkerRegistry>();
 
-/** What a registry keeps to itself; reached by {@link internals}. It does not know its registry, which may be collected. */
+/**
+ * The private state of a registry; reached by {@link internals}. It has no reference to the registry, so that the registry can be garbage-collected.
+ */
 class RegistryInternals implements LeadershipTarget {
   readonly port: Port;
   readonly handle: number;
   readonly endpoint: Endpoint;
   readonly manager: IRedisConnection;
-  /** The registry's own, inside of its manager's. */
+  /** The namespace of the registry, inside the manager's namespace. */
   readonly namespace: string;
   /** The workers of this process. */
   workers = new Map<string, WorkerInfo>();
   readonly listeners = new Listeners<RegistryEvents>('WorkerRegistry', [...FLEET, ...LOCAL]);
-  /** Resolves when nothing that happens from then on is missed, and rejects with why that is not so yet. */
+  /** Resolves when no later event is missed. Rejects with the reason if the events cannot be read yet. */
   watching: Promise<void> | undefined;
-  readonly #hear: EventHandler = (event) => this.#told(event);
-  readonly #take: DeliveryHandler = (events) => this.#happened(events as WorkerEvent[]);
-  #isAsked = false;
+  readonly #onEvent: EventHandler = (event) => this.#handleEvent(event);
+  readonly #onDelivery: DeliveryHandler = (events) => this.#emitEvents(events as WorkerEvent[]);
+  #isWatchAsked = false;
   #leading = 0;
   #lastId = 0;
 
@@ -119,9 +125,9 @@ class RegistryInternals implements LeadershipTarget {
     this.endpoint = endpoint;
     this.manager = manager;
     this.namespace = options.namespace ?? '';
-    // What is used is in `inUse`; the port is not to keep a forgotten registry, which its listeners may know.
-    port.listenWeakly(this.handle, this.#hear);
-    port.receiveWeakly(this.handle, this.#take);
+    // Weak references: the port must not keep a registry that nobody uses. A registry in use is kept by `inUse`.
+    port.listenWeakly(this.handle, this.#onEvent);
+    port.receiveWeakly(this.handle, this.#onDelivery);
   }
 
   nextId(): number {
@@ -131,36 +137,36 @@ class RegistryInternals implements LeadershipTarget {
 
   lead(leading: number): void {
     this.#leading += leading;
-    if (this.#leading === 0) this.settle(undefined);
+    if (this.#leading === 0) this.updateInUse(undefined);
   }
 
-  /** Keeps the registry while it is in use, and no longer. */
-  settle(owner: WorkerRegistry | undefined): void {
+  /** Adds the registry to `inUse`, or removes it, depending on whether it is in use. */
+  updateInUse(owner: WorkerRegistry | undefined): void {
     const used = this.workers.size > 0 || this.watching !== undefined || this.#leading > 0;
     if (!used) inUse.delete(this);
     else if (owner !== undefined) inUse.set(this, owner);
   }
 
-  /** Begins to read events, if somebody listens and it is not done; where that failed, asks about the attempt that is made by itself. */
+  /** Starts to read events if fleet events have listeners. After a failure Rust tries again by itself, and this call waits for that attempt. */
   watch(owner: WorkerRegistry): void {
-    if (this.#isAsked || !this.#isHeard()) return;
+    if (this.#isWatchAsked || !this.#hasFleetListeners()) return;
     // A live subscription keeps the process alive.
     if (this.watching === undefined) this.port.retain();
-    this.#isAsked = true;
+    this.#isWatchAsked = true;
     const watching = this.port.call(this.handle, V.watch).then(() => {});
     this.watching = watching;
-    this.settle(owner);
+    this.updateInUse(owner);
     watching.catch((error: unknown) => {
       if (this.watching !== watching) return;
-      this.#isAsked = false;
+      this.#isWatchAsked = false;
       if (error instanceof RedisError) this.emit('error', error);
     });
   }
 
-  /** Ends it when nobody listens any more. */
+  /** Stops reading events if no fleet event has a listener any more. */
   unwatch(): void {
-    if (this.watching === undefined || this.#isHeard()) return;
-    // Nothing can be wrong with ending what is local.
+    if (this.watching === undefined || this.#hasFleetListeners()) return;
+    // A failure needs no report: the call only changes state of this process.
     this.port.callQuietly(this.handle, V.unwatch).catch(() => {});
     this.unwatched();
   }
@@ -168,23 +174,23 @@ class RegistryInternals implements LeadershipTarget {
   unwatched(): void {
     if (this.watching === undefined) return;
     this.watching = undefined;
-    this.#isAsked = false;
+    this.#isWatchAsked = false;
     this.port.free();
-    this.settle(undefined);
+    this.updateInUse(undefined);
   }
 
   emit<E extends keyof RegistryEvents>(name: E, ...args: RegistryEvents[E]): void {
     this.listeners.emit(name, ...args);
   }
 
-  #isHeard(): boolean {
+  #hasFleetListeners(): boolean {
     return FLEET.some((event) => this.listeners.has(event));
   }
 
-  #told(event: { event: string; [field: string]: unknown }): void {
+  #handleEvent(event: { event: string; [field: string]: unknown }): void {
     switch (event.event) {
       case 'tick':
-        // Not answered, it is asked again; there is nobody to tell.
+        // A failure needs no report: Rust pings the event loop again.
         this.port.callQuietly(this.handle, V.tick, event.number, residentMemory()).catch(() => {});
         break;
       case 'fenced':
@@ -212,27 +218,33 @@ class RegistryInternals implements LeadershipTarget {
     if (worker === undefined || worker.epoch !== epoch) return;
     if (next === null) this.workers.delete(id);
     else this.workers.set(id, next);
-    this.settle(undefined);
+    this.updateInUse(undefined);
     this.emit('fenced', worker, next);
   }
 
-  #happened(events: WorkerEvent[]): void {
+  #emitEvents(events: WorkerEvent[]): void {
     for (const { event, worker } of events) this.emit(event, worker);
     this.port.callQuietly(this.handle, V.taken, events.length).catch(() => {});
   }
 }
 
 /**
- * The workers of a fleet: registered with their capabilities, watched by their heartbeats, found, claimed, and reaped when they crash.
+ * The workers of a fleet, which is all processes with the same registry. Workers register with their capabilities and send heartbeats; other processes
+ * find them, claim them, and learn of their crashes.
  *
  * - Time is the server's; clocks of workers and observers may differ by hours.
  * - Automatic heartbeats run on a Rust thread. They go on while the event loop is blocked, and report it (`degraded`, `event-loop-stalled`) after
  *   `stalledAfterMs`. One call carries the heartbeats of all workers of a registry.
  * - A second registration of an id starts a new `epoch`. From then on the old holder's heartbeats are refused, and its registry emits `fenced`.
  * - A registered worker does not keep its process alive; a listener of a fleet event does, until it is removed or `cleanup()`.
- * - If a process or worker thread ends without `cleanup()`, its workers are declared crashed: at once if there was time to report it, else when their
- *   time is up.
+ * - If a process or worker thread ends without `cleanup()`, its workers are declared crashed: at once if there was time to report the end, else when
+ *   their heartbeats are overdue.
  * - Every method may reject with kind `connection`, `timeout`, `closed` or `overloaded`; a bad argument with `config`, naming it.
+ *
+ * @example
+ * const registry = new WorkerRegistry(manager);
+ * const worker = await registry.register({ type: 'mailer', capabilities: ['mail'] });
+ * registry.on('crashed', ({ id }) => console.log(`${id} crashed`));
  */
 export class WorkerRegistry {
   /** @internal */
@@ -250,32 +262,32 @@ export class WorkerRegistry {
   }
 
   /**
-   * Registers a worker under a new epoch. An earlier registration of the id ends. One call never registers a worker twice, also if the connection is
-   * lost and the server is asked again.
+   * Registers a worker under a new epoch. An earlier registration of the id ends. One call never registers a worker twice, even if the connection is
+   * lost and the call is sent again.
    *
-   * If it rejects, no worker of this call is left, or none that outlives its deadline. An earlier worker of this registry with the same id goes on,
-   * under a new epoch if the server had ended it (`fenced`).
+   * If the call rejects, the worker is not registered, or its registration ends as overdue. An earlier worker of this registry with the same id goes
+   * on, under a new epoch if the server had ended its registration (`fenced`).
    *
-   * @throws RedisError of kind `cancelled` if {@link unregister} of its id or {@link cleanup} was called before the worker was registered.
+   * @throws RedisError of kind `cancelled` if {@link unregister} of the id or {@link cleanup} was called before the worker was registered.
    */
   async register(worker: WorkerRegistration = {}): Promise<WorkerInfo> {
     const registry = this[internals];
     const options = optionsOf('WorkerRegistry.register: worker', worker);
     const metadata = metadataJson('WorkerRegistry.register: metadata', options.metadata);
     const text = optionsJson(options, { metadata: undefined });
-    // If `cleanup()` comes before the answer is here, it is not among the workers of afterwards.
+    // `cleanup()` replaces the map. A worker whose answer arrives after `cleanup()` goes into the old map, which is no longer used.
     const { workers } = registry;
     const info = (await call(this[internals], V.register, text, metadata, hostname())) as WorkerInfo;
     workers.set(info.id, info);
-    registry.settle(this);
+    registry.updateInUse(this);
     registry.watch(this);
     return info;
   }
 
   /**
-   * Sends a heartbeat of a worker of this registry, with its changes. Calls made together travel together.
+   * Sends a heartbeat of a worker of this registry, with its changes. Calls made at once go to the server together.
    *
-   * @returns `false` if its registration is over, or if this registry never registered it: see `fenced`.
+   * @returns `false` if the worker's registration is over (see the event `fenced`), or if this registry never registered the worker.
    */
   async heartbeat(id: string, update?: HeartbeatUpdate): Promise<boolean> {
     if (update === undefined) return (await call(this[internals], V.heartbeat, id)) as boolean;
@@ -286,7 +298,7 @@ export class WorkerRegistry {
   }
 
   /**
-   * Notes values for the next automatic heartbeat of a worker, and sends nothing. A worker that this registry did not register is ignored.
+   * Sets values for the next automatic heartbeat of a worker, and sends nothing itself. A worker that this registry did not register is ignored.
    */
   report(id: string, now: { load?: number | undefined; degraded?: boolean | undefined }): void {
     const { load, degraded, ...rest } = optionsOf('WorkerRegistry.report: now', now);
@@ -323,7 +335,7 @@ export class WorkerRegistry {
     return (await this.get(id))?.health ?? 'unknown';
   }
 
-  /** Workers, in no particular order. Every worker that matches all the time is included; one that changes meanwhile may be. */
+  /** Workers, in no particular order. Every worker that matches all the time is included; a worker that changes meanwhile may be included or not. */
   async list(filter?: WorkerFilter): Promise<WorkerInfo[]> {
     return (await this.snapshot(filter)).workers;
   }
@@ -340,10 +352,8 @@ export class WorkerRegistry {
    * The events after `position`; about the last 10 000 events are kept.
    *
    * @param position A position from {@link snapshot} or an earlier call. `0-0`: from the oldest event.
-   * @param options `limit`:
-   * the most to return, from 1 to 10 000. Default 1 000.
-   * @returns The events in order, the position after them, and `complete`:
-   * no event in between was trimmed.
+   * @param options `limit`: the most events to return, from 1 to 10 000. Default 1 000.
+   * @returns The events in order, the position after them, and `complete`: `true` if no event in between was trimmed.
    */
   async readEvents(
     position: string,
@@ -354,14 +364,17 @@ export class WorkerRegistry {
     return (await call(this[internals], V.events, position, limit)) as { events: WorkerEvent[]; position: string; complete: boolean };
   }
 
-  /** How many workers there are, by health. The cost depends not on their number, but on how many are due while no process may declare them crashed. */
+  /**
+   * The numbers of workers, by health. The cost does not depend on the number of workers, but on how many are overdue while no process may declare
+   * them crashed.
+   */
   async count(): Promise<WorkerCount> {
     return (await call(this[internals], V.count)) as WorkerCount;
   }
 
   /**
-   * Claims one slot of the least loaded healthy worker, `idle` or `busy`, that has every capability and a free slot. Load is claimed slots by
-   * capacity, plus the reported load; among equals the worker that was claimed longest ago.
+   * Claims one slot of the least loaded healthy worker, `idle` or `busy`, that has every capability and a free slot. The load is the claimed slots
+   * divided by the capacity, plus the reported load. Among workers with equal load, the worker that was claimed longest ago is chosen.
    *
    * @returns `null` if there is no such worker now.
    */
@@ -378,23 +391,23 @@ export class WorkerRegistry {
   }
 
   /**
-   * Ends a registration, and takes a crashed worker off the list. Its claims become void. An operator may end any worker that this registry never
-   * held. For an id that this registry holds or once held, only its own registration is ended, never a later one by somebody else. The newest 10 000
-   * ids are remembered.
+   * Ends a registration, or takes a crashed worker off the list. The worker's claims become void. Any worker that this registry never held can be
+   * ended. For an id that this registry holds or once held, only its own registration is ended, never a later registration by another process. The
+   * newest 10 000 ids are remembered.
    *
    * @returns `false` if the worker was not registered, had crashed already, or its registration by this registry is over.
    */
   async unregister(id: string): Promise<boolean> {
     const ended = (await call(this[internals], V.unregister, id)) as boolean;
     this[internals].workers.delete(id);
-    this[internals].settle(undefined);
+    this[internals].updateInUse(undefined);
     return ended;
   }
 
   /**
-   * The crashes that no caller has got yet. Each goes to exactly one caller in the fleet, no matter which process noticed it and whether the worker
-   * is still listed. The newest 10 000 wait for a caller. If the call rejects, this registry's next call, within an hour, returns the crashes that
-   * may have been lost.
+   * Returns the crashes that no caller has received yet. Each crash goes to exactly one caller in the fleet, no matter which process noticed it and
+   * whether the worker is still listed. The newest 10 000 crashes are kept for a caller. If the call rejects, this registry's next call, within an
+   * hour, returns the crashes that may have been lost.
    */
   async reap(): Promise<WorkerInfo[]> {
     return (await call(this[internals], V.reap)) as WorkerInfo[];
@@ -416,18 +429,18 @@ export class WorkerRegistry {
   }
 
   /**
-   * Waits until this process leads `role`: one candidate in this registry's namespace does. Rust renews the lease until the leader resigns, its
-   * process ends, or the connection is lost for longer than the lease. Waiting keeps the process alive; leading does not.
+   * Waits until this process leads `role`. At most one candidate in this registry's namespace leads a role. Rust renews the lease until the leader
+   * resigns, its process ends, or the connection is lost for longer than the lease. Waiting keeps the process alive; leading does not.
    *
    * @param role 1 to 1 024 bytes of any characters.
    */
   elect(role: string, options?: ElectOptions): Promise<Leadership> {
-    return lead(this[internals], role, options).finally(() => this[internals].settle(this));
+    return lead(this[internals], role, options).finally(() => this[internals].updateInUse(this));
   }
 
   /**
    * Adds a listener. Listeners of fleet events (`joined`, `left`, `status`, `degraded`, `recovered`, `crashed`) get the events of every worker of the
-   * fleet, in order, those of this process included. Once {@link ready} resolves, no event after this call is missed. Such a listener keeps the
+   * fleet, in order, including the workers of this process. Once {@link ready} resolves, no event after this call is missed. Such a listener keeps the
    * process alive. A listener that throws or rejects is reported as a process warning and affects no other.
    */
   on<E extends keyof RegistryEvents>(event: E, listener: (...args: RegistryEvents[E]) => unknown): this {
@@ -454,7 +467,7 @@ export class WorkerRegistry {
   }
 
   /**
-   * Resolves when the listeners of fleet events miss nothing from then on; at once without such listeners. Rejects if events cannot be read yet: the
+   * Resolves when the listeners of fleet events miss no further event; at once without such listeners. Rejects if events cannot be read yet: the
    * registry tries again by itself, and another call waits for the next attempt.
    */
   async ready(): Promise<void> {
@@ -475,7 +488,7 @@ export class WorkerRegistry {
     try {
       await call(this[internals], V.cleanup);
     } finally {
-      registry.settle(undefined);
+      registry.updateInUse(undefined);
     }
   }
 

@@ -1,4 +1,4 @@
-/** Trying again, with growing delays. */
+/** Retries of a function, with growing delays. */
 
 import { onAbort } from './aborts.js';
 import { cancelled, checkFunction, checkNumber, checkSignal, checkWhole, MAX_MS, optionsOf, refuseUnknown } from './arguments.js';
@@ -6,13 +6,13 @@ import { configError, RedisError } from './errors.js';
 
 /** Options of {@link retry}. */
 export interface RetryOptions {
-  /** Attempts in all, the first included: a whole number from 1. Default 3. */
+  /** The most attempts, the first included: a whole number from 1. Default 3. */
   maxAttempts?: number | undefined;
-  /** Milliseconds before the second attempt, from 0. Default 100. */
+  /** The delay before the second attempt, in milliseconds, from 0. Default 100. */
   minDelayMs?: number | undefined;
-  /** Milliseconds that no delay exceeds, from `minDelayMs`. Default 10 000. */
+  /** The longest delay, in milliseconds, from `minDelayMs`. Default 10 000. */
   maxDelayMs?: number | undefined;
-  /** The growth of each delay over the one before, from 1 to 100. Default 2. */
+  /** The factor by which each delay is longer than the previous delay, from 1 to 100. Default 2. */
   factor?: number | undefined;
   /** `true`: each delay is random between `minDelayMs` and its computed value, so that many callers spread out. Default true. */
   jitter?: boolean | undefined;
@@ -27,13 +27,13 @@ const OPTIONS = ['maxAttempts', 'minDelayMs', 'maxDelayMs', 'factor', 'jitter', 
 /**
  * Calls `fn` until it succeeds, `maxAttempts` times at most, with exponential backoff and jitter in between.
  *
- * It does not check what `fn` has done already: a `RedisError` whose `delivery` is `maybe-executed` is retried too. So make `fn` safe to repeat, or
- * return false from `shouldRetry`.
+ * An attempt may have had an effect before it failed: a `RedisError` whose `delivery` is `maybe-executed` is retried too. So make `fn` safe to repeat,
+ * or return false from `shouldRetry`.
  *
  * @param fn Gets the number of the attempt, from 1.
  * @returns The result of `fn`.
- * @throws The error of the last attempt, unchanged;
- * RedisError of kind `cancelled` when `signal` was aborted before or between attempts; `config` for a bad option.
+ * @throws The error of the last attempt, unchanged. RedisError of kind `cancelled` when `signal` was aborted before or between attempts; `config` for
+ * a bad option.
  */
 export async function retry<T>(fn: (attempt: number) => Promise<T> | T, options?: RetryOptions): Promise<T> {
   checkFunction('retry: fn', fn);

@@ -1,10 +1,13 @@
-/** What messages and jobs inherit from the message or job in hand, and which message that is: an AsyncLocalStorage context. */
+/**
+ * The scope of a handler: an AsyncLocalStorage context with the correlation of its message or job. Messages and jobs that the handler publishes or
+ * adds inherit the correlation.
+ */
 
 import { AsyncLocalStorage, AsyncResource } from 'node:async_hooks';
 import { checkFunction } from './arguments.js';
 import { configError } from './errors.js';
 
-/** What messages and jobs of one cause have in common. */
+/** The metadata that messages and jobs with the same cause share. */
 export interface Correlation {
   /** 1 to 512 characters. */
   readonly corrId: string;
@@ -14,18 +17,18 @@ export interface Correlation {
   readonly traceparent?: string | undefined;
 }
 
-/** A correlation, with what the bus keeps of the message in hand that it comes from. */
+/** A correlation, with the handler's call that it comes from. */
 export interface Scope extends Correlation {
-  readonly hand?: object | undefined;
+  readonly call?: object | undefined;
 }
 
-/** Characters of an id, a `corrId` or a `tenantId` at most. */
+/** The longest id, `corrId` or `tenantId`, in characters. */
 export const MAX_NAME = 512;
 const TRACEPARENT = /^(?!ff)[\da-f]{2}-(?!0{32})[\da-f]{32}-(?!0{16})[\da-f]{16}-[\da-f]{2}$/;
 
 const storage = new AsyncLocalStorage<Scope>();
 
-/** The scope of what runs now. */
+/** The scope of the running code; `undefined` outside of handlers. */
 export function scopeNow(): Scope | undefined {
   return storage.getStore();
 }
@@ -33,30 +36,30 @@ export function scopeNow(): Scope | undefined {
 const UNTRACKED = { requireManualDestroy: true };
 
 /*
- * Where AsyncLocalStorage stands on async hooks (before Node 24), its first use makes every promise of the process slower, by almost
- * half of what a live message costs. A scope lives on only in what was begun within it, and with hooks on whatever is begun takes an async
- * id. So after a batch in which no handler has taken any, nothing can ask for a scope any more, and the hooks go off again; once one
- * has, they stay on.
+ * Before Node 24, AsyncLocalStorage uses async hooks, which make every promise of the process slower: for a live message by almost half of its cost.
+ * Only asynchronous work that a handler starts can later ask for the handler's scope, and with hooks on, all such work takes an async id. So if the
+ * handlers of a batch have taken no async id, no code can ask for their scopes after the batch, and the hooks are switched off again. Once a handler
+ * has taken an id, the hooks stay on.
  */
-/** Must scopes be carried on for good? */
-let isCarried = !('_enable' in storage);
+/** Do the hooks stay on? */
+let keepsHooks = !('_enable' in storage);
 let isInBatch = false;
-/** The async id after which the next one is taken, if nothing was begun meanwhile. */
+/** The last async id that this module took. The next id is one larger if no asynchronous work was started since. */
 let lastId = 0;
 
 function resource(): AsyncResource {
   return new AsyncResource('redis-backplane message', UNTRACKED);
 }
 
-/** Takes note of an async id that is taken next: is it the next one, nothing was begun since the last. */
-function look(id: number): void {
-  if (id !== lastId + 1) isCarried = true;
+/** Compares a new async id with the last one. A gap means that a handler has started asynchronous work. */
+function compareId(id: number): void {
+  if (id !== lastId + 1) keepsHooks = true;
   lastId = id;
 }
 
 /** Runs `run`, which calls {@link runIn} for any number of messages. */
 export function inBatch(run: () => void): void {
-  if (isCarried || isInBatch) {
+  if (keepsHooks || isInBatch) {
     run();
     return;
   }
@@ -66,18 +69,18 @@ export function inBatch(run: () => void): void {
     run();
   } finally {
     isInBatch = false;
-    look(resource().asyncId());
-    if (!isCarried) storage.disable();
+    compareId(resource().asyncId());
+    if (!keepsHooks) storage.disable();
   }
 }
 
-/** Runs what is no handler's, within a batch: what it begins needs no scope. */
-export function apart(work: () => void): void {
-  if (isCarried || !isInBatch) {
+/** Runs code of this package inside a batch. The asynchronous work that this code starts needs no scope, so its async ids do not count. */
+export function withoutScope(work: () => void): void {
+  if (keepsHooks || !isInBatch) {
     work();
     return;
   }
-  look(resource().asyncId());
+  compareId(resource().asyncId());
   try {
     work();
   } finally {
@@ -85,14 +88,14 @@ export function apart(work: () => void): void {
   }
 }
 
-/** Runs `work` with two arguments in `scope`, apart: what it does to other contexts with `enterWith` does not outlive it. */
+/** Runs `work` with two arguments in `scope`. It gets its own async resource, so that its calls of `enterWith` on other contexts end with it. */
 export function runIn<A, B, R>(scope: Scope, work: (a: A, b: B) => R, a: A, b: B): R {
-  const own = resource();
-  if (!isCarried) {
-    if (isInBatch) look(own.asyncId());
-    else isCarried = true;
+  const asyncResource = resource();
+  if (!keepsHooks) {
+    if (isInBatch) compareId(asyncResource.asyncId());
+    else keepsHooks = true;
   }
-  return own.runInAsyncScope(enter, undefined, scope, work, a, b) as R;
+  return asyncResource.runInAsyncScope(enter, undefined, scope, work, a, b) as R;
 }
 
 function enter<A, B, R>(scope: Scope, work: (a: A, b: B) => R, a: A, b: B): R {
@@ -100,8 +103,8 @@ function enter<A, B, R>(scope: Scope, work: (a: A, b: B) => R, a: A, b: B): R {
 }
 
 /**
- * The correlation that messages and jobs get when they are published or added here. It comes from the message or job in hand, or from
- * {@link withCorrelation}.
+ * The correlation that messages and jobs get when they are published or added here. It is the correlation of the message or job whose handler or
+ * processor runs, or of {@link withCorrelation}; `undefined` outside of both.
  */
 export function correlation(): Correlation | undefined {
   const scope = storage.getStore();
@@ -111,8 +114,8 @@ export function correlation(): Correlation | undefined {
 }
 
 /**
- * Runs `run`. Messages that `run` publishes, however late, get this correlation; jobs that it adds get its `corrId`. For the source of messages: an
- * HTTP request, a timer.
+ * Runs `run`. Messages that `run` publishes, directly or later in its asynchronous work, get this correlation; jobs that it adds get its `corrId`. Use
+ * it where a chain of messages starts: in an HTTP request, in a timer.
  *
  * @throws RedisError of kind `config`; what `run` throws.
  */
@@ -127,16 +130,16 @@ export function withCorrelation<T>(given: Correlation, run: () => T): T {
     throw configError('withCorrelation: tenantId', `a string of at most ${MAX_NAME} characters`, tenantId);
   }
   checkTraceparent('withCorrelation: traceparent', traceparent);
-  isCarried = true;
-  return storage.run({ corrId, tenantId, traceparent, hand: storage.getStore()?.hand }, run);
+  keepsHooks = true;
+  return storage.run({ corrId, tenantId, traceparent, call: storage.getStore()?.call }, run);
 }
 
-/** Refuses what is no trace context, where one is given. */
+/** Throws if `value` is given and is not a W3C trace context. */
 export function checkTraceparent(name: string, value: unknown): void {
   if (value !== undefined && !isTraceparent(value)) throw configError(name, 'a W3C traceparent', value);
 }
 
-/** Is it a trace context as W3C has it: no version ff, no id of zeros? */
+/** Is `value` a valid W3C `traceparent`? W3C forbids the version `ff` and ids of only zeros. */
 export function isTraceparent(value: unknown): value is string {
   return typeof value === 'string' && value.length === 55 && TRACEPARENT.test(value);
 }

@@ -1,4 +1,4 @@
-/** Graceful shutdown on signals. Only this function installs signal handlers. */
+/** Graceful shutdown on signals. No other file of this package installs signal handlers. */
 
 import { constants } from 'node:os';
 import { checkFunction, optionsOf, refuseUnknown } from './arguments.js';
@@ -12,7 +12,7 @@ export interface ShutdownSignals {
   onError?: ((error: unknown) => unknown) | undefined;
 }
 
-/** No process can handle these. */
+/** The signals that no process can handle. */
 const UNCATCHABLE: readonly unknown[] = ['SIGKILL', 'SIGSTOP'];
 
 /**
@@ -36,17 +36,17 @@ export function shutdownOnSignals(container: { shutdown(): Promise<unknown> }, o
     }
   }
   const remove = (): void => {
-    for (const signal of signals) process.off(signal, told);
+    for (const signal of signals) process.off(signal, onSignal);
   };
   const end = (signal: NodeJS.Signals): void => {
-    // From now on the signal does what it does by itself.
+    // Without handlers the signal has its default effect: it ends the process.
     remove();
     process.kill(process.pid, signal);
-    // That was nothing: process 1 is spared what it does not handle, and some signals end no process.
+    // The process still runs: the kernel does not end process 1 by signals, and some signals end no process.
     process.exit(128 + constants.signals[signal]);
   };
   let ending = false;
-  const told = (signal: NodeJS.Signals): void => {
+  const onSignal = (signal: NodeJS.Signals): void => {
     if (ending) end(signal);
     ending = true;
     container
@@ -54,7 +54,7 @@ export function shutdownOnSignals(container: { shutdown(): Promise<unknown> }, o
       .catch(onError)
       .finally(() => end(signal));
   };
-  for (const signal of signals) process.on(signal, told);
+  for (const signal of signals) process.on(signal, onSignal);
   return remove;
 }
 

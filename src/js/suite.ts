@@ -1,9 +1,9 @@
-/** Ready-made sets of connections. */
+/** A connected manager under the names of three purposes. */
 
 import type { RedisConfig } from './config.js';
 import { RedisConnectionManager } from './manager.js';
 
-/** The result of {@link makeRedisSuite}. All three names are the same manager, which has the connections each purpose needs. */
+/** The result of {@link makeRedisSuite}. All three names are the same manager, which opens the connections that each purpose needs. */
 export interface RedisSuite {
   /** For commands. */
   base: RedisConnectionManager;
@@ -11,15 +11,14 @@ export interface RedisSuite {
   pub: RedisConnectionManager;
   /** For subscribing. */
   sub: RedisConnectionManager;
-  /** Ends all of them. Idempotent. */
+  /** Disconnects the manager. Idempotent. */
   disconnect(): Promise<void>;
-  /** Disconnects all of them. */
+  /** The same as {@link disconnect}. */
   [Symbol.asyncDispose](): Promise<void>;
 }
 
 /**
- * Managers for all purposes, connected and pinged. One manager serves them all, with the separate connections that Redis demands, so there is one
- * configuration and one thing to end.
+ * Makes a manager, connects it and pings the server. The one manager serves all purposes, with the separate connections that Redis demands.
  *
  * @throws RedisError The errors of `connect()` and `ping()`; then nothing stays open.
  */

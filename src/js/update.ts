@@ -1,5 +1,5 @@
 /**
- * Updates: read, change, compare-and-set; again after a conflict.
+ * Updates of a value by a function: read, change, compare and set, and again after a conflict.
  *
  * Concurrent updates of one key in this process become one: their changes are applied one after another to the value that was read, and the result is
  * written once. They compete only with other processes.
@@ -12,28 +12,31 @@ import { RedisError } from './errors.js';
 export interface UpdateOptions {
   /** Seconds until the new value expires; fractions allowed, above 0. Default: the present expiry is kept. */
   ttlSec?: number | undefined;
-  /** Attempts before it gives up because others keep changing the value: a whole number from 1. Default 10. */
+  /** The most attempts while other processes keep changing the value: a whole number from 1. After that kind `timeout`. Default 10. */
   maxAttempts?: number | undefined;
 }
 
-/** What is at a key. */
+/** The stored value of a key. */
 interface Found {
-  /** As it is stored; `null` where nothing is. */
+  /** The stored text; `null` if there is no value. */
   readonly text: string | null;
 }
 
-/** Where values are that are updated. */
+/** The storage whose values are updated. */
 export interface Cells<F extends Found, W> {
-  /** The method that is named in errors. */
+  /** The name of the public method, for errors. */
   readonly method: string;
-  /** Is a change asked for a value where none is? Otherwise its outcome is `null`. */
-  readonly makes: boolean;
+  /** Is the change called if there is no value? If not, the outcome of the update is then `null`. */
+  readonly createsMissing: boolean;
   read(key: string, attempt: number): Promise<F>;
-  /** Writes `text`, or deletes where it is `null`, if what is there is still what was found. Expiry: absent to keep it, null for none. */
+  /**
+   * If the stored value is still `found`: writes `text`, or deletes the value if `text` is `null`. `false`: the value has changed. `expiry` in
+   * seconds: `undefined` keeps the present expiry, `null` removes it.
+   */
   write(key: string, found: F, text: string | null, expiry: number | null | undefined): Promise<W | false>;
 }
 
-/** What became of an update: what the change gave, what stood there before, and what writing gave, unless nothing was to be written. */
+/** The outcome of an update: the result of the change, the previous value, and the answer of `write`, if the value was written. */
 export interface Updated<F, W> {
   readonly value: unknown;
   readonly found: F;
@@ -55,7 +58,7 @@ const DEFAULT_ATTEMPTS = 10;
 /** The updates of one store. */
 export class Updates<F extends Found, W> {
   readonly #cells: Cells<F, W>;
-  /** Those that have not begun, by key. A key is here while something of it runs. */
+  /** The changes that wait for the next attempt, by key. A key has an entry while its updates run. */
   readonly #waiting = new Map<string, Change<F, W>[]>();
 
   constructor(cells: Cells<F, W>) {
@@ -81,7 +84,7 @@ export class Updates<F extends Found, W> {
     });
   }
 
-  /** Takes what waits for `key`, until nothing does. Never rejects. */
+  /** Makes the waiting changes of `key`, until none waits. Never rejects. */
   async #run(key: string): Promise<void> {
     for (;;) {
       const waiting = this.#waiting.get(key) ?? [];
@@ -90,21 +93,21 @@ export class Updates<F extends Found, W> {
       try {
         await this.#commit(key, changes, waiting);
       } catch (error) {
-        // Those that are settled already take no notice.
+        // Rejecting a change that is already settled has no effect.
         for (const change of changes) change.reject(error);
       }
     }
     this.#waiting.delete(key);
   }
 
-  /** Makes `changes` and settles each of them. What comes to `waiting` before an attempt takes part in it. */
+  /** Makes `changes` and settles each of them. Changes that arrive in `waiting` before an attempt take part in the attempt. */
   async #commit(key: string, changes: Change<F, W>[], waiting: Change<F, W>[]): Promise<void> {
     const cells = this.#cells;
     let open = changes;
     for (let attempt = 0; open.length > 0; attempt++) {
       const found = await cells.read(key, attempt);
       const joining = waiting.splice(0);
-      // One by one: there may be more than the stack can take as arguments.
+      // Not `push(...joining)`: there may be more changes than a call can take as arguments.
       for (const change of joining) changes.push(change);
       open = open === changes ? changes : open.concat(joining);
       const { applied, text, expiry } = apply(cells, open, found.text);
@@ -125,9 +128,9 @@ export class Updates<F extends Found, W> {
   }
 }
 
-/** What comes of `changes`, one after another; one that throws is rejected and left out. Expiry: absent to keep it, null for none. */
+/** Applies `changes` one after another. A change that throws is rejected and left out. `expiry` is as in {@link Cells.write}. */
 function apply<F extends Found, W>(
-  { method, makes }: Cells<F, W>,
+  { method, createsMissing }: Cells<F, W>,
   changes: readonly Change<F, W>[],
   stored: string | null,
 ): { applied: Change<F, W>[]; text: string | null; expiry: number | null | undefined } {
@@ -136,8 +139,8 @@ function apply<F extends Found, W>(
   let expiry: number | null | undefined;
   for (const change of changes) {
     try {
-      // Parsed for each of them: what one does to its object is nothing to the others.
-      const next = text === null && !makes ? null : change.change(text === null ? null : parse(text));
+      // Parsed separately for each change, so that a change that modifies its object does not affect the other changes.
+      const next = text === null && !createsMissing ? null : change.change(text === null ? null : parse(text));
       if (typeof next === 'object' && next !== null && 'then' in next && typeof next.then === 'function') {
         const message = `${method}: change: expected a function that returns the next value at once, got one that returns a promise`;
         throw new RedisError('config', message);

@@ -1,4 +1,4 @@
-/** Waiting for what a user's function gives, for a limited time. */
+/** A time limit for a user's function. */
 
 import type { RedisError } from './errors.js';
 import type { NumberingTarget } from './internals.js';
@@ -7,8 +7,8 @@ import { verbs } from './native.js';
 const V = verbs('kv', 'wait', 'waitCancel');
 
 /**
- * What `work` gives, or a rejection with `late()` after `ms`; then nothing of `work` is heard any more. The time is counted in Rust, and
- * keeps the process alive.
+ * Settles as `work` does, or rejects with `late()` after `ms` milliseconds. After that the outcome of `work` is ignored. Rust counts the time; the
+ * wait keeps the process alive.
  */
 export async function within<T>(target: NumberingTarget, ms: number, work: Promise<T>, late: () => RedisError): Promise<T> {
   const id = target.nextId();
@@ -19,7 +19,7 @@ export async function within<T>(target: NumberingTarget, ms: number, work: Promi
   try {
     return await Promise.race([work, timeout]);
   } finally {
-    // One that has just ended has nothing to cancel.
+    // A failure needs no report: the wait may have just ended.
     target.port.callQuietly(target.handle, V.waitCancel, id).catch(() => {});
   }
 }

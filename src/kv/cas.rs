@@ -1,4 +1,4 @@
-//! Compare-and-set: by the bytes that are stored, and where they differ by what they mean as JSON.
+//! Compare-and-set. Stored bytes are compared first; if they differ, their meaning as JSON is compared.
 
 use std::time::Duration;
 
@@ -15,12 +15,12 @@ use crate::resp::Reply;
 use crate::telemetry::{Metrics, Operation};
 use crate::verb::Call;
 
-/// How often a value may be rewritten in other bytes of the same meaning while it is compared.
+/// How often a value may be rewritten in other bytes with the same meaning during one comparison.
 const ROUNDS: u32 = 16;
 /// The delays between the attempts of an `update`.
 const UPDATE_BACKOFF: Backoff = Backoff { min: Duration::from_millis(1), max: Duration::from_millis(100) };
 
-/// What becomes of the expiry.
+/// The expiry after the swap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Expiry {
     Keep,
@@ -28,7 +28,7 @@ enum Expiry {
     Millis(u64),
 }
 
-/// One comparison and what it is for.
+/// A comparison, and the write that follows if it succeeds.
 struct Swap<'a> {
     expected: Option<&'a [u8]>,
     /// `None` deletes.
@@ -101,12 +101,12 @@ async fn swap_by_meaning(
     }
     Err(Error::new(
         ErrorKind::Timeout,
-        format!("KVStore.cas: the value was rewritten {ROUNDS} times in other words while it was compared"),
+        format!("KVStore.cas: the value was rewritten {ROUNDS} times with the same meaning while it was compared"),
     ))
 }
 
-/// Arguments: key, number of the attempt from 0. Waits before every attempt but the first, so that those who want the
-/// same value come apart.
+/// Arguments: key, number of the attempt; the first is 0. Waits before every attempt except the first, so that callers that
+/// compete for the same value do not collide again.
 pub(super) fn read(kv: &Kv, call: Call<'_>) {
     let kv = kv.clone();
     call.run(|call| {
@@ -143,7 +143,7 @@ fn swapped(reply: Reply, _metrics: &Metrics) -> Result<Outcome> {
     }
 }
 
-/// Do two stored texts mean the same to JavaScript? Text that is not JSON means itself.
+/// True if two stored texts mean the same value in JavaScript. A text that is not JSON means that string.
 fn same_json(one: &[u8], other: &[u8]) -> bool {
     let meaning = |text: &[u8]| match serde_json::from_slice(text) {
         Ok(value) => Some(value),
@@ -157,7 +157,7 @@ fn same_json(one: &[u8], other: &[u8]) -> bool {
 
 fn same(one: &Value, other: &Value) -> bool {
     match (one, other) {
-        // As JavaScript has them: 1, 1.0 and 1e0 are one number.
+        // JavaScript has one kind of number: 1, 1.0 and 1e0 are the same.
         (Value::Number(one), Value::Number(other)) => one.as_f64() == other.as_f64(),
         (Value::Array(one), Value::Array(other)) => {
             one.len() == other.len() && one.iter().zip(other).all(|(one, other)| same(one, other))
@@ -191,7 +191,7 @@ mod tests {
         })
     }
 
-    /// The same value with its names in the opposite order, and spaces.
+    /// The same value with its names in reverse order, and with spaces.
     fn rewritten(value: &Value) -> String {
         match value {
             Value::Object(entries) => {
@@ -209,12 +209,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_value_written_in_another_way_is_the_same(value in json()) {
+        fn a_value_with_another_order_of_names_and_spaces_is_the_same(value in json()) {
             prop_assert!(same_json(value.to_string().as_bytes(), rewritten(&value).as_bytes()));
         }
 
         #[test]
-        fn numbers_are_the_same_only_if_they_are(number in any::<f64>().prop_filter("a number", |number| number.is_finite())) {
+        fn numbers_are_the_same_in_any_notation_and_differ_from_their_neighbours(number in any::<f64>().prop_filter("a number", |number| number.is_finite())) {
             let (text, exact) = (format!("[{number:e}]"), format!("[{number:?}]"));
             prop_assert!(same_json(text.as_bytes(), exact.as_bytes()));
             for other in [number.next_up(), number.next_down()].into_iter().filter(|other| other.is_finite()) {
@@ -224,20 +224,20 @@ mod tests {
         }
 
         #[test]
-        fn values_are_the_same_only_if_they_are(one in json(), other in json()) {
+        fn texts_mean_the_same_only_if_the_values_are_equal(one in json(), other in json()) {
             prop_assert_eq!(same_json(one.to_string().as_bytes(), other.to_string().as_bytes()), one == other);
         }
     }
 
     #[test]
-    fn numbers_are_the_same_as_in_javascript() {
+    fn numbers_are_compared_as_in_javascript() {
         assert!(same_json(b"[1, 100]", b"[1.0,1e2]"));
         assert!(!same_json(b"54.02", b"54.019999999999996"));
         assert!(!same_json(b"1", b"\"1\""));
     }
 
     #[test]
-    fn text_that_is_not_json_means_itself() {
+    fn a_text_that_is_not_json_means_that_string() {
         assert!(same_json(b"plain", b"\"plain\""));
         assert!(!same_json(b"\xff", b"\xff\xfe"));
     }

@@ -1,4 +1,4 @@
-//! Replies as outcomes.
+//! Conversion of replies into outcomes.
 #![expect(clippy::unnecessary_wraps, clippy::needless_pass_by_value, reason = "the signature of a decoder")]
 
 use bytes::Bytes;
@@ -33,7 +33,7 @@ fn json_reply(reply: Reply) -> Result<Outcome> {
     }
 }
 
-/// The text as it is stored.
+/// The stored text, which is not parsed as JSON.
 pub(super) fn raw(reply: Reply) -> Result<Outcome> {
     Ok(match json_reply(reply)? {
         Outcome::Json(text) => Outcome::Text(text),
@@ -55,7 +55,7 @@ pub(super) fn cached(reply: Reply, metrics: &Metrics) -> Result<Outcome> {
     json_reply(reply)
 }
 
-/// Freshness and JSON, counted as a hit or a miss.
+/// Whether the value is fresh, and its JSON; counted as a hit or a miss.
 pub(super) fn peeked(reply: Reply, metrics: &Metrics) -> Result<Outcome> {
     let hit = matches!(&reply, Reply::Array(parts) if parts.len() == 2);
     count(hit, metrics);
@@ -69,7 +69,7 @@ pub(super) fn peeked(reply: Reply, metrics: &Metrics) -> Result<Outcome> {
     Ok(Outcome::List(vec![Outcome::Bool(&word[..] == b"fresh"), json_reply(value)?]))
 }
 
-/// `{word, value?}`, as the scripts of the cache answer.
+/// Reads `{word, value?}`, the reply of the scripts of the cache.
 pub(super) fn tagged(reply: Reply) -> Result<(Bytes, Reply)> {
     let Reply::Array(parts) = reply else { return Err(Error::unexpected_reply()) };
     let mut parts = parts.into_iter();
@@ -94,7 +94,7 @@ pub(super) fn nothing(_reply: Reply, _metrics: &Metrics) -> Result<Outcome> {
     Ok(Outcome::Nothing)
 }
 
-/// Was the value set? `SET … NX` replies nil if not.
+/// True if the value was set. `SET … NX` replies nil if it was not.
 pub(super) fn was_set(reply: Reply, _metrics: &Metrics) -> Result<Outcome> {
     Ok(Outcome::Bool(reply != Reply::Nil))
 }
@@ -118,13 +118,13 @@ pub(super) fn number(reply: Reply, _metrics: &Metrics) -> Result<Outcome> {
     }
 }
 
-/// A counter: refused where JavaScript would show another number.
+/// A counter. A number that JavaScript cannot represent exactly is an error.
 pub(super) fn counter(reply: Reply, _metrics: &Metrics) -> Result<Outcome> {
     match reply {
         Reply::Int(n) if n.unsigned_abs() as f64 <= MAX_SAFE => Ok(Outcome::Number(n as f64)),
         Reply::Int(_) => Err(Error::new(
             ErrorKind::Serialization,
-            "counter: expected a number up to 2^53 - 1, which JavaScript holds exactly, got a larger one; it is stored",
+            "counter: expected a number up to 2^53 - 1, which JavaScript represents exactly, got a larger one; it is stored",
         )
         .with_delivery(Delivery::MaybeExecuted)),
         _ => Err(Error::unexpected_reply()),
@@ -153,13 +153,13 @@ pub(super) fn statuses(reply: Reply, _metrics: &Metrics) -> Result<Outcome> {
     });
     match failed {
         None => Ok(Outcome::Nothing),
-        // The others may well have been executed.
+        // The other commands may have been executed.
         Some(error) if replies.len() > 1 => Err(error.with_delivery(Delivery::MaybeExecuted)),
         Some(error) => Err(error),
     }
 }
 
-/// The reply to the last command of a transaction, as if that had been sent alone.
+/// The reply to the last command of a transaction, as if that command had been sent alone.
 pub(super) fn last(reply: Reply) -> Result<Reply> {
     let results = match reply {
         Reply::Array(mut replies) if matches!(replies.last(), Some(Reply::Array(_))) => match replies.pop() {
@@ -175,7 +175,7 @@ pub(super) fn last(reply: Reply) -> Result<Reply> {
     }
 }
 
-/// The reply to the second of two commands; an error where the server refused one of them.
+/// The reply to the second of two commands; an error if the server refused one of them.
 pub(super) fn second(reply: Reply) -> Result<Reply> {
     let Reply::Array(replies) = reply else { return Err(Error::unexpected_reply()) };
     let delivery = if replies.iter().all(|reply| matches!(reply, Reply::Error(_))) {
@@ -200,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_no_redis_answers_is_an_error_and_no_value() {
+    fn an_unexpected_reply_is_an_error() {
         let metrics = Metrics::default();
         let decoders: [fn(Reply, &Metrics) -> Result<Outcome>; 9] =
             [json, buffer, cached, peeked, json_list, flag, number, counter, ttl];
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_that_failed_among_others_leaves_open_what_they_did() {
+    fn after_one_failed_status_among_several_the_others_may_have_been_executed() {
         let metrics = Metrics::default();
         let (ok, refused) = (Reply::Simple("OK".into()), Reply::Error("OOM no room".into()));
         assert_eq!(statuses(Reply::Array(vec![ok.clone(), ok.clone()]), &metrics).unwrap(), Outcome::Nothing);

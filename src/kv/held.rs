@@ -1,4 +1,4 @@
-//! What a store holds by a token, see [`crate::lease`], and the verbs that all of it has in common.
+//! The leases of a store, see [`crate::lease`], and the verbs that all of them share.
 
 use std::sync::LazyLock;
 
@@ -12,10 +12,10 @@ static RENEW: LazyLock<Operation> = LazyLock::new(|| Operation::named("kv.renew"
 /// A lock, in a hash with its fencing token.
 pub(super) static LOCK: LeaseScripts =
     LeaseScripts { renew: &scripts::EXTEND, end: &scripts::RELEASE, operation: &RENEW };
-/// A plain key with the token: who runs a `once`.
+/// A string key with the token of the caller that runs a `once`.
 pub(super) static TOKEN: LeaseScripts =
     LeaseScripts { renew: &scripts::RENEW, end: &scripts::GIVE_UP, operation: &RENEW };
-/// The mark of a load. It is renewed only while the value at the key beside it is as the load found it.
+/// The mark of a load. It is renewed only while the loaded key is unchanged since the load started.
 pub(super) static LOAD: LeaseScripts =
     LeaseScripts { renew: &scripts::RENEW_LOAD, end: &scripts::LEAVE_LOAD, operation: &RENEW };
 

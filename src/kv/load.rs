@@ -1,14 +1,15 @@
-//! `getOrSet`: one caller at a time loads a value, across processes. Meanwhile the others get a stale value or wait.
+//! `getOrSet`: one caller at a time loads a value, across processes. Meanwhile the other callers get a stale value or wait.
 //!
-//! The loading caller holds a token with a short lease, which is renewed while the load runs. So a process that dies is soon succeeded by
-//! another one, and a slow process is not. Waiting callers ask again with jittered backoff. A load that takes too long loses the token.
+//! The loading caller holds a token with a short lease, which is renewed while the load runs. So another process soon takes over
+//! from a process that died, but not from a slow one. Waiting callers ask again with jittered backoff. A load that takes too long
+//! loses the token.
 //!
 //! # Writes end a load
 //!
-//! A value is stored only if the key was not written since its load began. The mark of the load holds the value that the key had
-//! then; each renewal, and the storing, compare it with the present value. So a write that leaves something
-//! else at the key for longer than between two renewals is noticed, and costs nothing. A write that may leave the key absent sooner,
-//! a deletion or one with an expiry below [`LEASE`], takes the mark away with it ([`Kv::mark_of`]).
+//! A loaded value is stored only if the key was not written since the load started. The mark of the load says what was at the key
+//! then. Each renewal, and the script that stores the value, compare this with the present state of the key. So a write is
+//! noticed if its effect lasts longer than the time between two renewals, and it costs nothing. A write after which the key may
+//! be absent sooner deletes the mark itself: a deletion, or a write with an expiry below [`LEASE`] ([`Kv::mark_of`]).
 
 use std::time::{Duration, Instant};
 
@@ -26,19 +27,19 @@ use crate::lease::{Ask, Held, Limit, millis};
 use crate::telemetry::Operation;
 use crate::verb::Call;
 
-/// How long the others wait for a loader that died. Two renewals of one load are never further apart.
+/// How long other callers wait for a loader that died. Two renewals of one load are never further apart.
 const LEASE: Duration = Duration::from_secs(3);
 const DEFAULT_WAIT: Duration = Duration::from_secs(30);
 const BACKOFF: Backoff = Backoff { min: Duration::from_millis(5), max: Duration::from_millis(250) };
 
-/// May a key that is written with this expiry, in milliseconds, be absent again before a load notices?
+/// True if a key that is written with this expiry, in milliseconds, may be absent again before a load notices the write.
 pub(super) fn is_brief(ttl: Option<u64>) -> bool {
     ttl.is_some_and(|ttl| ttl < millis(LEASE))
 }
 
 impl Kv {
-    /// The mark of a load of `key`, which a write takes away. `None` where no value can be loaded: in a cluster the keys of a
-    /// script are of one slot, and a key whose braces do not pair has no other in its slot.
+    /// The key of the mark of a load of `key`. `None` if the key cannot be loaded: in a cluster all keys of a script must be in
+    /// one slot, and for a key with unpaired braces no other key can be put into the same slot.
     pub(super) fn mark_of(&self, key: &[u8]) -> Option<Bytes> {
         let mark = self.namespace.loader(key);
         let apart = self.is_on_cluster() && hash_tag(&mark) != hash_tag(&self.namespace.key(key));
@@ -46,8 +47,8 @@ impl Kv {
     }
 }
 
-/// Arguments: key, staleSec, the token of a load of this process or absent, waitMs. Gives `[whether it is fresh, value]`; where there is
-/// no value, true if what that load gives would still be stored, else null.
+/// Arguments: key, staleSec, the token of a load in this process or absent, waitMs. Gives `[whether the value is fresh, value]`.
+/// If there is no value, gives true if the value of that load would still be stored, else null.
 pub(super) fn peek(kv: &Kv, call: Call<'_>) {
     let pack = |call: &Call<'_>| -> Result<Command> {
         let (key, stale) = (call.key(0)?, call.seconds(1, "staleSec")?);
@@ -69,7 +70,7 @@ pub(super) fn peek(kv: &Kv, call: Call<'_>) {
     };
     let patience = patience(wait, wait);
     if patience >= kv.manager.config().command_timeout {
-        // The command timeout ends the wait before.
+        // The command timeout ends the wait earlier.
         return call.send(&kv.manager, decode::peeked, pack);
     }
     let kv = kv.clone();
@@ -82,7 +83,7 @@ pub(super) fn peek(kv: &Kv, call: Call<'_>) {
     });
 }
 
-/// How long to wait for an answer, with `left` of `wait` left. A caller that does not wait for others waits for the server as for any command.
+/// How long to wait for an answer when `left` of `wait` is left. For a caller with `wait` 0 only the command timeout applies.
 fn patience(wait: Duration, left: Duration) -> Duration {
     if wait.is_zero() { Duration::MAX } else { left.max(LEAST_PATIENCE) }
 }
@@ -92,8 +93,9 @@ fn unanswered(wait: Duration) -> Error {
     Error::new(ErrorKind::Timeout, message).with_delivery(Delivery::MaybeExecuted)
 }
 
-/// Arguments: id, key, staleSec, loadTimeoutMs, whether to wait for another one's load, waitMs, what is left of it. Gives `[true, token]` to the caller that shall
-/// load, `[false, value]` where there is a value, `[false]` where another one loads and nobody waits.
+/// Arguments: id, key, staleSec, loadTimeoutMs, whether to wait for another caller's load, waitMs, how much of waitMs is left.
+/// Gives `[true, token]` if this caller is to load, `[false, value]` if there is a value, `[false]` if another caller loads and
+/// this one does not wait.
 pub(super) fn load(kv: &Kv, call: Call<'_>) {
     let kv = kv.clone();
     call.run(|call| {
@@ -128,7 +130,7 @@ pub(super) fn load(kv: &Kv, call: Call<'_>) {
                     Ok(LoadAnswer::Wait) if !waits => return Ok(Outcome::List(vec![Outcome::Bool(false)])),
                     Ok(LoadAnswer::Wait) => {}
                     Err(error) => {
-                        // The token may be ours, and nobody will load with it.
+                        // The server may have set the token, and no load will run under it.
                         held.abandon();
                         return Err(error);
                     }
@@ -175,8 +177,8 @@ async fn ask(operation: Operation, held: &Held, value_key: &[u8], stale: u64) ->
     }
 }
 
-/// Arguments: id, key, JSON, ttlSec, staleSec. Stores what was loaded. False where the load was ended by a write or took
-/// too long: then nothing was stored.
+/// Arguments: id, key, JSON, ttlSec, staleSec. Stores the loaded value. False if a write ended the load or the load took too long;
+/// nothing is stored then.
 pub(super) fn loaded(kv: &Kv, call: Call<'_>) {
     let read = || -> Result<_> {
         let (id, key, value) = (call.id(0)?, call.key(1)?, call.text(2, "value")?);

@@ -15,14 +15,14 @@ use crate::resp::Reply;
 use crate::telemetry::Operation;
 use crate::verb::Call;
 
-/// A shorter lease would be renewed more often than a loaded machine can promise.
+/// A shorter lease would need renewals more often than a loaded machine can guarantee.
 const LEAST_LEASE_MS: f64 = 100.0;
 const DEFAULT_LEASE: Duration = Duration::from_secs(30);
-/// The least time to wait for an answer, even if `waitMs` is over: a round trip of a loaded machine.
+/// The least time to wait for an answer, even if `waitMs` is over. It allows for a round trip on a loaded machine.
 pub(super) const LEAST_PATIENCE: Duration = Duration::from_millis(250);
-/// The time between two attempts of a caller that messages tell of releases, unless the holder's lease ends before.
-const LOOK: Duration = Duration::from_secs(5);
-/// The delays between two attempts of a caller that no message tells of releases.
+/// The time between two attempts of a caller that gets messages about releases, unless the holder's lease ends before.
+const POLL_EVERY: Duration = Duration::from_secs(5);
+/// The delays between the attempts of a caller that gets no messages about releases.
 const BACKOFF: Backoff = Backoff { min: Duration::from_millis(5), max: Duration::from_millis(200) };
 
 /// Arguments: id, key, options as JSON. Gives the fencing token.
@@ -43,14 +43,14 @@ pub(super) fn lock(kv: &Kv, call: Call<'_>) {
             token: kv.leases.token(id),
         };
         let cancelled = kv.waits.start(id);
-        // Here and now, so that callers stand in the queue in their order.
+        // The caller joins before this call returns, so that callers queue in the order of their calls.
         let ticket = (!wait.is_zero()).then(|| kv.lock_queues.join(&kv.manager, &held.key));
         let operation = call.operation();
         Ok(async move {
             let outcome = tokio::select! {
                 biased;
                 () = cancelled.cancelled() => {
-                    // An attempt may still succeed. The release that follows it on the connection takes that back.
+                    // An attempt on its way may still get the lock. The release follows it on the connection.
                     held.abandon();
                     Err(Error::new(ErrorKind::Cancelled, "KVStore.lock: signal: aborted while waiting for the lock"))
                 }
@@ -65,7 +65,8 @@ pub(super) fn lock(kv: &Kv, call: Call<'_>) {
     });
 }
 
-/// Tries until it has the lock or `wait` has passed, in its turn. Gives the fencing token and when it was asked for.
+/// Waits for the caller's turn, and then tries until it gets the lock or `wait` has passed. Gives the fencing token and when the
+/// successful attempt was sent.
 async fn obtain(
     operation: Operation,
     held: &Held,
@@ -77,18 +78,18 @@ async fn obtain(
     let gives_up = Instant::now() + wait;
     let mut attempt = 0;
     if let Some(ticket) = ticket {
-        // A caller whose time is over before its turn comes tries once all the same.
+        // A caller whose wait is over before its turn comes still tries once.
         while !ticket.is_first() && timeout_at(gives_up.into(), ticket.notified()).await.is_ok() {}
     }
     loop {
         let sent = Instant::now();
-        // A caller that tries once waits for the answer as long as for that of any command.
+        // For a caller that tries once only the command timeout limits the wait for the answer.
         let patience = if wait.is_zero() { Duration::MAX } else { LEAST_PATIENCE.max(gives_up - sent) };
         let outcome = tokio::time::timeout(patience, take(operation, held, last_key, lease, sent < gives_up)).await;
         let (held_for, failure) = match outcome.unwrap_or_else(|_| Err(unanswered(wait))) {
             Ok(Attempt::Taken(token)) => return Ok((token, sent)),
             Ok(Attempt::HeldFor(time)) => (time, None),
-            // The script answers the same token in the same way, so asking again is safe.
+            // The script gives the same answer to the same token, so the call may be repeated.
             Err(error) if error.retryable() => (Duration::MAX, Some(error)),
             Err(error) => return Err(error),
         };
@@ -101,17 +102,20 @@ async fn obtain(
                 }
                 None => Error::new(
                     ErrorKind::Timeout,
-                    format!("KVStore.lock: held by another one for longer than waitMs, {} ms", wait.as_millis()),
+                    format!(
+                        "KVStore.lock: another caller held the lock for longer than waitMs, {} ms",
+                        wait.as_millis()
+                    ),
                 )
                 .with_delivery(Delivery::Rejected),
             });
         }
-        let told = ticket.is_some_and(Ticket::is_told) && failure.is_none();
-        let delay = if told { LOOK.mul_f64(0.8 + 0.4 * fastrand::f64()) } else { BACKOFF.delay(attempt) };
+        let subscribed = ticket.is_some_and(Ticket::is_subscribed) && failure.is_none();
+        let delay = if subscribed { POLL_EVERY.mul_f64(0.8 + 0.4 * fastrand::f64()) } else { BACKOFF.delay(attempt) };
         let next = now + delay.min(held_for.max(BACKOFF.min)).min(gives_up - now);
         attempt = attempt.saturating_add(1);
         if let Some(ticket) = ticket {
-            // Told of a release or not, the caller tries again.
+            // The caller tries again after a message about a release, and also without one.
             let _ = timeout_at(next.into(), ticket.notified()).await;
         }
     }
@@ -139,7 +143,7 @@ async fn take(operation: Operation, held: &Held, last_key: &[u8], lease: Duratio
     let Reply::Array(parts) = reply else { return Err(Error::unexpected_reply()) };
     match parts[..] {
         [Reply::Int(1), Reply::Int(token)] => Ok(Attempt::Taken(token)),
-        // Below 0 it has no end, or is over just now.
+        // -1: the holder's lease has no end. -2: it has just ended.
         [Reply::Int(0), Reply::Int(ms)] => Ok(Attempt::HeldFor(match u64::try_from(ms) {
             Ok(ms) => Duration::from_millis(ms),
             Err(_) if ms == -1 => Duration::MAX,

@@ -1,8 +1,8 @@
 //! The callers of this store that wait for locks: a queue for each lock.
 //!
-//! Only the first caller of a queue asks the server; the others cost the server nothing. The first caller asks in three cases: a message
-//! says that the lock was released; the holder's lease ends; some time has passed, since a message may be lost. The manager is subscribed
-//! to the channel of these messages while anyone waits.
+//! Only the first caller of a queue asks the server; the others cost the server nothing. The first caller asks in three cases: a
+//! message says that the lock was released; the holder's lease ends; some time has passed, since a message may be lost. The
+//! manager is subscribed to the channel of these messages while anyone waits.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Weak};
@@ -11,12 +11,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-use crate::connection::{Channel, ChannelKind, Listener, Manager, Message, Subscription};
+use crate::connection::{Channel, ChannelKind, ChannelMessage, Listener, Manager, Subscription};
 use crate::error::Error;
 use crate::lifecycle;
 use crate::sync::{Mutex, MutexGuard};
 
-/// How long an empty queue is kept, so that waits one after another share a subscription.
+/// How long an empty queue is kept, so that consecutive waits share a subscription.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// The queues of one store, by the key of the lock.
@@ -25,13 +25,13 @@ pub(super) struct LockQueues(Mutex<HashMap<Bytes, LockQueue>>);
 
 #[derive(Debug, Default)]
 struct LockQueue {
-    /// By number: the caller that came first is first.
+    /// The waiting callers by number; the first caller has the smallest number.
     waiting: BTreeMap<u64, Arc<Notify>>,
     last: u64,
-    /// Does a message tell this queue of a release?
-    is_told: bool,
+    /// True if the queue is subscribed to messages about releases.
+    is_subscribed: bool,
     subscription: Option<Subscription>,
-    /// Is there a task that will remove the queue if it is still empty?
+    /// True if a task will remove the queue if it is still empty then.
     lingers: bool,
 }
 
@@ -76,16 +76,16 @@ impl LockQueues {
                 && let Some(queue) = queues.queues().get_mut(&key)
             {
                 queue.subscription = Some(subscription);
-                queue.is_told = true;
+                queue.is_subscribed = true;
                 // The lock may have been released before the subscription.
                 queue.wake_first();
             }
         });
     }
 
-    fn is_told(&self, key: &Bytes, is_told: bool) {
+    fn set_subscribed(&self, key: &Bytes, is_subscribed: bool) {
         if let Some(queue) = self.queues().get_mut(key) {
-            queue.is_told = is_told;
+            queue.is_subscribed = is_subscribed;
             queue.wake_first();
         }
     }
@@ -97,7 +97,7 @@ impl LockQueues {
             let was_first = queue.waiting.keys().next() == Some(&number);
             queue.waiting.remove(&number);
             if was_first {
-                // The next caller knows nothing of what the one before it was told.
+                // A message may have woken the caller that leaves, so the next caller tries too.
                 queue.wake_first();
             }
             queue.waiting.is_empty() && !std::mem::replace(&mut queue.lingers, true)
@@ -132,17 +132,17 @@ pub(super) struct Ticket {
 }
 
 impl Ticket {
-    /// Is this caller the first one? Only the first one asks the server.
+    /// True if this caller is the first. Only the first caller asks the server.
     pub(super) fn is_first(&self) -> bool {
         self.of_queue(|queue| queue.waiting.keys().next() == Some(&self.number))
     }
 
-    /// Does a message tell this queue of a release?
-    pub(super) fn is_told(&self) -> bool {
-        self.of_queue(|queue| queue.is_told)
+    /// True if the queue is subscribed to messages about releases.
+    pub(super) fn is_subscribed(&self) -> bool {
+        self.of_queue(|queue| queue.is_subscribed)
     }
 
-    /// Resolves when this caller has become the first one, or the lock may be free.
+    /// Resolves when this caller becomes the first, or when the lock may be free.
     pub(super) async fn notified(&self) {
         self.turn.notified().await;
     }
@@ -164,27 +164,27 @@ struct ReleaseListener {
 }
 
 impl ReleaseListener {
-    fn told(&self, is_told: bool) {
+    fn set_subscribed(&self, is_subscribed: bool) {
         if let Some(queues) = self.queues.upgrade() {
-            queues.is_told(&self.key, is_told);
+            queues.set_subscribed(&self.key, is_subscribed);
         }
     }
 }
 
 impl Listener for ReleaseListener {
-    fn message(&self, _message: &Message) {
-        self.told(true);
+    fn message(&self, _message: &ChannelMessage) {
+        self.set_subscribed(true);
     }
 
     fn lost(&self, _error: &Error) {
-        self.told(false);
+        self.set_subscribed(false);
     }
 
     fn restored(&self, _gap: Duration) {
-        self.told(true);
+        self.set_subscribed(true);
     }
 
     fn ended(&self, _error: &Error) {
-        self.told(false);
+        self.set_subscribed(false);
     }
 }

@@ -1,26 +1,26 @@
 //! The KV store: JSON values and bytes by key, counters, compare-and-set, recent lists, a cache, locks.
 //!
-//! # Promises
+//! # Guarantees
 //!
-//! - A value's key is the manager's namespace, the store's and the user's key, one after another: without a namespace
-//!   `foo` is key `foo`, also for other programs.
-//! - A call that takes several steps on the server is one command, one transaction or one script.
-//! - Bad arguments are refused before anything is sent, with kind `config` naming them; stored bytes that are no text with
-//!   kind `serialization`.
-//! - A call that only reads is sent again after a lost connection; no other is.
-//! - A write ends the load of its key that is under way: what was loaded before is not stored ([`load`]).
-//! - What is held for a time (a lock, the right to load, a `once`) is renewed by a task of the I/O thread, whatever the
-//!   caller's thread does.
+//! - The Redis key of a value is the manager's namespace, the store's namespace and the user's key. Without a namespace the key
+//!   `foo` is `foo`, also for other programs.
+//! - A call that needs several steps on the server is one command, one transaction or one script.
+//! - Wrong arguments are refused before anything is sent, with an error of kind `config` that names them. Stored bytes that are not
+//!   text are refused with kind `serialization`.
+//! - Only a call that only reads is sent again after a lost connection.
+//! - A write ends a load of its key that is in progress: the loaded value is not stored ([`load`]).
+//! - A lease (of a lock, of the right to load, of a `once`) is renewed by a task on the I/O thread, even while the caller's thread is
+//!   blocked.
 //!
 //! | file | what |
 //! |---|---|
 //! | `values` | get, set, delete, counters, expiry, recent lists: one command each, packed and sent at once |
 //! | `cas` | compare-and-set |
 //! | `scan` | listing and clearing |
-//! | `held` | what is held by a token for a time, and by which scripts |
-//! | `lock`, `load`, `once` | what is held |
+//! | `held` | the kinds of leases, and their scripts |
+//! | `lock`, `load`, `once` | the features that hold a lease |
 //! | `lock_queues` | the callers that wait for a lock |
-//! | `waits` | waits that the face may end |
+//! | `waits` | waits that TypeScript may end early |
 //! | `decode`, `scripts` | how replies become outcomes, and the scripts |
 
 mod cas;
@@ -47,7 +47,7 @@ use crate::verb::{Class, Verb, verbs};
 
 use crate::lease::Leases;
 
-/// A KV store on a manager. Cheap to clone; what it holds is given up when the last clone is dropped.
+/// A KV store on a manager. Cheap to clone. Its leases are given up when the last clone is dropped.
 #[derive(Clone, Debug)]
 pub struct Kv {
     manager: Manager,
@@ -108,7 +108,7 @@ impl Class for Kv {
 }
 
 impl Kv {
-    /// A store on `manager`, in the namespace that the options name inside the manager's.
+    /// A store on `manager`. Its namespace is the one in the options, inside the manager's.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
-//! `once`: a token where there is none, kept while the caller's function runs and for its time afterwards.
+//! `once`: a token is set if there is none. It is kept while the caller's function runs, and for `ttlSec` afterwards.
 //!
-//! While the function runs, the token is renewed: so a function that takes longer than the time is not run twice. If the process dies, or
-//! the function takes too long, the token runs out.
+//! The token is renewed while the function runs, so a function that takes longer than `ttlSec` does not run twice. If the process
+//! dies, or the function takes too long, the token expires.
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ pub(super) fn once(kv: &Kv, call: Call<'_>) {
     call.run(|call| {
         let (id, key, lease) = (call.id(0)?, call.key(1)?, call.required_ttl(2)?.max(LEAST));
         let mut options = call.options(3)?;
-        // A function that takes too long may still be at work: nobody else runs it before the token has run out.
+        // A function that takes too long may still be running. Nobody else runs it before the token has expired.
         let limit = options.time("timeoutMs", 1.0)?.map_or(Limit::None, Limit::RunOut);
         options.finish()?;
         let held = Held {
@@ -37,14 +37,14 @@ pub(super) fn once(kv: &Kv, call: Call<'_>) {
             .number(lease);
         let command = packed.runs(call.operation(), &scripts::CLAIM);
         let sent = Instant::now();
-        // Accepted here and now, so that callers are served in their order.
+        // The command is submitted before this call returns, so that callers are served in the order of their calls.
         let reply = kv.manager.call(command);
         Ok(async move {
             let claimed = reply.await.and_then(|reply| decode::yes(&reply));
             match claimed {
                 Ok(true) => kv.leases.keep(id, held, sent, Duration::from_millis(lease), limit),
                 Ok(false) => {}
-                // The token may be ours, and nobody will run the function.
+                // The server may have set the token, and no function will run under it.
                 Err(_) => held.abandon(),
             }
             claimed.map(Outcome::Bool)
@@ -52,7 +52,7 @@ pub(super) fn once(kv: &Kv, call: Call<'_>) {
     });
 }
 
-/// Arguments: id, ttlSec. The function has succeeded: the token's time begins.
+/// Arguments: id, ttlSec. The function has succeeded: the token stays for `ttlSec`.
 pub(super) fn done(kv: &Kv, call: Call<'_>) {
     match call.id(0).and_then(|id| Ok((id, call.required_ttl(1)?))) {
         Ok((id, ttl)) => kv.leases.ask(id, Ask::Leave(Duration::from_millis(ttl), call.answer)),

@@ -1,4 +1,4 @@
-//! Listing and clearing: a walk over all keys, a page at a time.
+//! Listing and clearing: a scan of all keys, a page at a time.
 
 use bytes::Bytes;
 
@@ -10,10 +10,11 @@ use crate::resp::Reply;
 use crate::telemetry::Operation;
 use crate::verb::Call;
 
-/// How many keys the server looks at in one batch.
+/// How many keys the server examines in one batch.
 const BATCH: u64 = 512;
 
-/// Arguments: where the walk stands, pattern. Gives where it stands then, and keys; an absent place is its beginning, null its end.
+/// Arguments: cursor, pattern. Gives the next cursor and a page of keys. An absent cursor starts the scan; the cursor null ends
+/// it.
 pub(super) fn scan(kv: &Kv, call: Call<'_>) {
     let kv = kv.clone();
     call.run(|call| {
@@ -21,7 +22,7 @@ pub(super) fn scan(kv: &Kv, call: Call<'_>) {
             Arg::Absent => Walk::default(),
             written => {
                 let walk = if let Arg::Text(text) = written { Walk::read(text.as_bytes()) } else { None };
-                walk.ok_or_else(|| call.wrong("cursor", "what the call before gave", written))?
+                walk.ok_or_else(|| call.wrong("cursor", "the cursor that the previous call returned", written))?
             }
         };
         let pattern = match call.at(1) {
@@ -37,7 +38,7 @@ pub(super) fn scan(kv: &Kv, call: Call<'_>) {
                 .iter()
                 .filter_map(|full| {
                     let key = kv.namespace.strip(full)?;
-                    // A key that is no text is not one of a KV store.
+                    // A key that is not text was not written by a KV store.
                     (!key.is_empty() && std::str::from_utf8(key).is_ok()).then(|| full.slice_ref(key))
                 })
                 .collect();
@@ -50,8 +51,8 @@ pub(super) fn scan(kv: &Kv, call: Call<'_>) {
     });
 }
 
-/// Deletes what is in the namespace: the user's keys, which it counts, and what the store keeps there for itself. Where servers changed
-/// during a walk it walks once more: a promoted replica may have what was deleted at the master before it.
+/// Deletes all keys of the namespace: the user's keys, which are counted, and the store's internal keys. If servers changed
+/// during the scan, it scans once more: a promoted replica may still have keys that were deleted at the old master.
 pub(super) fn clear(kv: &Kv, call: Call<'_>) {
     let kv = kv.clone();
     call.run(|call| {
@@ -62,7 +63,7 @@ pub(super) fn clear(kv: &Kv, call: Call<'_>) {
         }
         let operation = call.operation();
         Ok(async move {
-            // First: a load that is under way now stores nothing behind the cursor.
+            // The marks of loads are deleted first. So a load in progress cannot store a value behind the cursor.
             let first = clear_all(&kv, operation, kv.namespace.loaders()).await?;
             let rest = clear_all(&kv, operation, kv.namespace.everything()).await?;
             Ok(Outcome::Number((first + rest) as f64))
@@ -70,7 +71,7 @@ pub(super) fn clear(kv: &Kv, call: Call<'_>) {
     });
 }
 
-/// Deletes what matches `pattern`. Gives how many keys of the user there were.
+/// Deletes the keys that match `pattern`. Gives how many of them were the user's.
 async fn clear_all(kv: &Kv, operation: Operation, pattern: Bytes) -> Result<i64> {
     let options = options(pattern, operation);
     let mut cleared = 0;
@@ -97,7 +98,7 @@ async fn unlink(kv: &Kv, operation: Operation, keys: &[&Bytes]) -> Result<i64> {
     }
     let size = keys.iter().map(|key| key.len() + 16).sum();
     let packed = keys.iter().fold(Packed::sized(size).begin(1 + keys.len(), b"UNLINK"), |packed, key| packed.word(key));
-    // What was deleted by the first of two attempts is only not counted.
+    // The command may be sent again. Keys that the first attempt deleted are then not counted.
     match kv.manager.call(packed.reads(operation)).await? {
         Reply::Int(count) => Ok(count),
         _ => Err(Error::unexpected_reply()),

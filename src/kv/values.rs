@@ -1,8 +1,8 @@
-//! Values by key. Each verb is one command, one transaction or one script, packed and submitted at once.
+//! Values by key. Each verb is one command, one transaction or one script, which is packed and submitted at once.
 //!
-//! A write that may leave its key absent before a load of it notices ends the load in the same step: it is a transaction
-//! whose first command takes the load's mark away. A deletion on one server needs no transaction: its two commands go one after
-//! the other, and a load that begins in between began after the deletion was asked for.
+//! A load of a key notices most writes by itself. A write that may leave the key absent too soon for that is a transaction, whose
+//! first command deletes the load's mark and so ends the load. A deletion on one server needs no transaction: its two commands
+//! follow each other directly, and a load that starts between them started after the deletion was requested.
 
 use bytes::Bytes;
 
@@ -13,7 +13,8 @@ use crate::error::{Delivery, Error, Result};
 use crate::resp::Reply;
 use crate::verb::Call;
 
-/// How the reply to a write is read: sent alone, as the last command of a transaction, and as the second of two commands.
+/// How the reply to a write is read if the write was sent alone, as the last command of a transaction, or as the second of two
+/// commands.
 #[derive(Clone, Copy)]
 struct Decoders {
     alone: Decode,
@@ -117,7 +118,7 @@ fn put<'a>(kv: &Kv, call: Call<'a>, decoders: Decoders, put: impl FnOnce(&Call<'
 }
 
 impl Kv {
-    /// Sends the command that `pack` packs; with it `mark`, if there is one, is taken away.
+    /// Sends the command that `pack` packs. If there is a `mark`, the same transaction deletes it.
     fn write(
         &self,
         call: Call<'_>,
@@ -138,8 +139,8 @@ impl Kv {
 }
 
 impl Kv {
-    /// Sends the deletion of `key` that `pack` packs; before it the mark of a load of it, if there may be one, is taken away. In a
-    /// cluster that is one transaction: while a slot moves, two commands may be executed by two nodes.
+    /// Sends the deletion of `key` that `pack` packs. The mark of a load of the key is deleted first. In a cluster this is one
+    /// transaction: while a slot moves, two commands may run on two nodes.
     fn remove(&self, call: Call<'_>, decoders: Decoders, key: &[u8], pack: impl FnOnce(Packed) -> Packed) {
         let (mark, room) = (self.mark_of(key), sized(self, key, 128));
         match mark {
@@ -155,7 +156,7 @@ impl Kv {
 /// Arguments: event id, ttlSec.
 pub(super) fn deduplicate_event(kv: &Kv, call: Call<'_>) {
     call.send(&kv.manager, decode::was_set, |call| {
-        // An id is not a key by itself: it may begin with anything.
+        // An id is only part of a key, so unlike a key it may start with any character.
         let id = match call.at(0) {
             Arg::Text(id) if !id.is_empty() && id.len() <= crate::arguments::MAX_KEY => id.as_bytes(),
             other => return Err(call.wrong("eventId", "a string of 1 to 1048576 bytes", other)),
@@ -177,7 +178,7 @@ pub(super) fn del(kv: &Kv, call: Call<'_>) {
         [] => call.give(Ok(Outcome::Number(0.0))),
         [key] => kv.remove(call, decoders!(number), key, |packed| packed.begin(2, b"DEL").key(&kv.namespace, key)),
         _ if kv.is_on_cluster() => {
-            // The keys of a transaction are of one slot.
+            // All keys of a transaction must be in one slot.
             let each = keys.iter().map(|key| ending_load(kv, key, sized(kv, key, 128).begin(1, b"MULTI")));
             let commands =
                 each.zip(&keys).map(|(packed, key)| packed.begin(2, b"DEL").key(&kv.namespace, key).begin(1, b"EXEC"));
@@ -200,7 +201,7 @@ pub(super) fn del(kv: &Kv, call: Call<'_>) {
     }
 }
 
-/// Adds what ends the load of `key`.
+/// Adds the command that ends a load of `key`.
 fn ending_load(kv: &Kv, key: &[u8], packed: Packed) -> Packed {
     match kv.mark_of(key) {
         Some(mark) => packed.begin(2, b"DEL").word(&mark),
@@ -208,7 +209,7 @@ fn ending_load(kv: &Kv, key: &[u8], packed: Packed) -> Packed {
     }
 }
 
-/// Sends all of `commands` at once; `read` makes one outcome of their replies. What fails may leave the others done.
+/// Sends all `commands` at once. `read` makes one outcome of their replies. If one fails, the others may have been executed.
 fn send_each(kv: &Kv, call: Call<'_>, commands: impl Iterator<Item = Packed>, read: fn(Vec<Reply>) -> Result<Outcome>) {
     let waiting: Vec<_> = commands.map(|packed| kv.manager.call(packed.writes(call.operation()))).collect();
     call.run(|_| {
@@ -242,7 +243,7 @@ pub(super) fn mset(kv: &Kv, call: Call<'_>) {
     let args = call.args;
     let entries = args.from(1);
     if entries.is_empty() {
-        // Nothing to set, but a bad expiry is still one.
+        // There is nothing to set, but a wrong expiry is refused nevertheless.
         return call.give(args.ttl(0).map(|_| Outcome::Nothing));
     }
     let pairs = || {
@@ -294,7 +295,7 @@ fn mset_for<'a, Pairs: Iterator<Item = Result<(&'a [u8], &'a [u8])>>>(
             Ok(set(packed, key, value))
         })
     };
-    // The keys of a transaction are of one slot of a cluster, those of an `mset` are not.
+    // In a cluster all keys of a transaction must be in one slot, and the keys of an `mset` may be in many.
     if kv.is_on_cluster() && brief {
         let each = pairs().flatten().map(|(key, value)| {
             set(sized(kv, key, value.len() + 192).begin(1, b"MULTI"), key, value).begin(1, b"EXEC")
@@ -380,7 +381,7 @@ pub(super) fn lpush_recent(kv: &Kv, call: Call<'_>) {
     });
 }
 
-/// A call of `script`, which has the mark of a load as its second key where it may leave the first absent soon.
+/// A call of `script`. If the expiry is brief, the second key is the mark of a load of the first key.
 fn brief_script(kv: &Kv, script: &Script, key: &[u8], more: usize, ttl: Option<u64>, args: usize) -> Packed {
     let mark = if load::is_brief(ttl) { kv.mark_of(key) } else { None };
     sized(kv, key, more + mark.as_ref().map_or(0, Bytes::len))

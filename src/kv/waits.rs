@@ -1,6 +1,6 @@
-//! Waits that the face may end before their time: for a lock, for a function of the user.
+//! Waits that TypeScript may end early: for a lock, for a function of the user.
 //!
-//! The time is measured in Rust, not by a timer of JavaScript: so neither a blocked event loop nor fake timers stop it.
+//! Rust measures the time. A JavaScript timer would be stopped by a blocked event loop or by fake timers.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::crossing::Outcome;
 use crate::sync::{Mutex, MutexGuard};
 use crate::verb::Call;
 
-/// The waits of one store, by the number that the face gave them.
+/// The waits of one store, by the number that TypeScript gave them.
 #[derive(Debug, Default)]
 pub(super) struct Waits(Mutex<HashMap<u64, CancellationToken>>);
 
@@ -38,7 +38,7 @@ impl Waits {
     }
 }
 
-/// Arguments: id, milliseconds. Answers after that time with true, or with false when the wait is cancelled.
+/// Arguments: id, milliseconds. Gives true after that time, or false when the wait is cancelled.
 pub(super) fn wait(kv: &Kv, call: Call<'_>) {
     let kv = kv.clone();
     call.run(|call| {

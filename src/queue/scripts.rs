@@ -148,7 +148,7 @@ pub(super) fn bytes(reply: Reply) -> Option<Bytes> {
     }
 }
 
-/// The operations of which durations are recorded. Different verbs may share an operation.
+/// The operations whose durations are recorded. Different verbs may share an operation.
 pub(super) mod operation {
     use super::{LazyLock, Operation};
 

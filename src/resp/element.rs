@@ -7,11 +7,11 @@ use super::{ProtocolError, Reply};
 
 /// The longest line that is a number or a length.
 const MAX_LINE: usize = 64 * 1024;
-/// What is kept of the text of an error, in bytes.
+/// How many bytes are kept of the text of an error.
 const MAX_ERROR: usize = 64 * 1024;
 /// The most elements that an aggregate may announce.
 const MAX_COUNT: u64 = 1 << 30;
-/// A string longer than this does not share its memory with what comes behind it.
+/// A string longer than this does not share its memory with the bytes after it.
 const SHARED: usize = 1 << 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,31 +30,30 @@ pub(super) enum Element {
     Whole(Reply),
     /// An aggregate of this many elements (for a map: keys and values).
     Opens(Kind, u64),
-    /// A string longer than the room that is left for it: all of it is to come.
+    /// A string that exceeds the room that is left. All its bytes are still to be skipped.
     Excess(Tail),
-    /// An error longer than what is kept of its text, which is in [`Elements::head`]: the rest is to come.
+    /// An error whose text is too long. [`Elements::head`] has the start of the text; the rest is still to be skipped.
     Cut(Tail),
 }
 
-/// Reads elements. It looks at each byte of a line once, in however many pieces the line comes.
+/// Reads elements. Each byte of a line is examined once, even if the line arrives in many pieces.
 #[derive(Debug, Default)]
 pub(super) struct Elements {
-    /// Bytes at the front of the buffer that are known to hold no end of a line.
+    /// How many bytes at the front of the buffer were already searched for the end of a line.
     scanned: usize,
-    /// What is kept of an error that was cut.
+    /// The start of an error that was cut.
     pub(super) head: Bytes,
 }
 
 enum Line {
-    /// Where its CR is.
+    /// The line is complete, and its CR is at this index.
     Ends(usize),
     Incomplete,
-    /// It has more bytes than it may.
     TooLong,
 }
 
 impl Elements {
-    /// The element at the front of `buffer`, which may take `room` bytes.
+    /// Reads the element at the front of `buffer`, which may have at most `room` bytes.
     #[expect(clippy::inline_always, reason = "the hottest loop there is; measured")]
     #[inline(always)]
     pub(super) fn next(&mut self, buffer: &mut BytesMut, room: usize) -> Result<Element, ProtocolError> {
@@ -77,7 +76,7 @@ impl Elements {
         }
     }
 
-    /// The head of the element at the front of `buffer`, of which nothing is to be kept.
+    /// Reads the head of the element at the front of `buffer`, which is to be skipped.
     pub(super) fn pass(&mut self, buffer: &mut BytesMut) -> Result<Element, ProtocolError> {
         match buffer.first() {
             None => Ok(Element::Incomplete),
@@ -94,7 +93,7 @@ impl Elements {
     fn line(&mut self, buffer: &[u8], longest: usize) -> Result<Line, ProtocolError> {
         let from = std::mem::take(&mut self.scanned).min(buffer.len());
         let Some(at) = buffer[from..].iter().position(|byte| *byte == b'\r').map(|at| from + at) else {
-            // Its sigil is none of the line.
+            // The sigil does not count as part of the line.
             if buffer.len() > longest.saturating_add(1) {
                 return Ok(Line::TooLong);
             }
@@ -170,7 +169,7 @@ impl Elements {
         }
     }
 
-    /// A string whose length was announced in the line that ends at `end`.
+    /// Reads a string whose length was announced in the line that ends at `end`.
     #[expect(clippy::inline_always, reason = "the hottest loop there is; measured")]
     #[inline(always)]
     fn read_string(&mut self, buffer: &mut BytesMut, end: usize, room: usize) -> Result<Element, ProtocolError> {
@@ -194,7 +193,7 @@ impl Elements {
         };
         let total = next + length + 2;
         if buffer.len() < total {
-            // Grows with what arrives: an announced gigabyte is not allocated before its bytes come.
+            // The buffer grows with the bytes that arrive. An announced gigabyte is not allocated in advance.
             buffer.reserve((total - buffer.len()).min(buffer.len().max(64 * 1024)));
             return Ok(Element::Incomplete);
         }
@@ -219,11 +218,11 @@ impl Elements {
         Ok(Element::Whole(reply))
     }
 
-    /// What is kept of an error whose text stands at `from`.
+    /// Keeps the start of an error whose text starts at `from`.
     #[cold]
     fn cut(&mut self, buffer: &mut BytesMut, from: usize, tail: Tail) -> Element {
         buffer.advance(from);
-        // A copy: it may be kept for long, and what it was read into is large.
+        // A copy, because the error may be kept for long and the read buffer is large.
         self.head = Bytes::copy_from_slice(&buffer[..MAX_ERROR]);
         buffer.advance(MAX_ERROR);
         Element::Cut(tail)

@@ -1,12 +1,12 @@
-//! The wire: RESP2 and RESP3 replies read incrementally and within bounds, commands packed.
+//! The Redis protocol: reads RESP2 and RESP3 replies incrementally and within a memory limit, and packs commands.
 //!
 //! | file | what |
 //! |---|---|
-//! | `reader` | whole replies out of the bytes that have arrived |
+//! | `reader` | assembles whole replies from the bytes that have arrived |
 //! | `element` | one element: a value, or the head of an aggregate |
-//! | `passing` | what is read past and kept nowhere |
-//! | `tail` | the rest of a string that is read past |
-//! | `pack` | commands |
+//! | `passing` | skipping data that is not kept |
+//! | `tail` | the rest of a string that is skipped |
+//! | `pack` | the encoding of commands |
 //!
 //! Specification: <https://redis.io/docs/latest/develop/reference/protocol-spec/>.
 
@@ -39,32 +39,32 @@ pub enum Reply {
     Array(Vec<Reply>),
     Map(Vec<(Reply, Reply)>),
     Set(Vec<Reply>),
-    /// Out of band: no answer to any request.
+    /// Out-of-band data, which answers no request.
     Push(Vec<Reply>),
 }
 
-/// What a [`Reader`] has come to the end of.
+/// What a [`Reader`] has read completely.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Read {
     Reply(Reply),
     Passed(Passed),
 }
 
-/// A reply, or a push, that was read past and kept nowhere.
+/// A reply or a push that was skipped.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Passed {
     pub why: Why,
     pub is_push: bool,
-    /// Where pushes are kept: what came first of it.
+    /// The first elements of a push, if the reader keeps pushes.
     pub head: Vec<Reply>,
 }
 
-/// Why something is kept nowhere.
+/// Why data was skipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
     /// Nobody waits for it.
     Unwanted,
-    /// It takes more memory than one reply may.
+    /// It exceeds the memory limit of one reply.
     TooLong,
     /// Its aggregates are nested deeper than [`MAX_DEPTH`].
     TooDeep,

@@ -1,4 +1,4 @@
-//! Commands as they are written: arrays of bulk strings.
+//! The encoding of commands: arrays of bulk strings.
 
 use bytes::{BufMut, BytesMut};
 
@@ -23,7 +23,7 @@ pub fn push(out: &mut BytesMut, arg: &[u8]) {
     out.put_slice(b"\r\n");
 }
 
-/// Appends one word of a command that stands in two parts.
+/// Appends one word of a command that is given in two parts.
 pub fn push_joined(out: &mut BytesMut, first: &[u8], second: &[u8]) {
     out.reserve(first.len() + second.len() + 32);
     head(out, b'$', first.len() + second.len());
@@ -49,7 +49,7 @@ fn head(out: &mut BytesMut, sigil: u8, mut number: usize) {
     out.put_slice(&digits[at..]);
 }
 
-/// The words of the first packed command, and what follows it. `None` at the end.
+/// The words of the first packed command, and the bytes after it. `None` if there is no whole command.
 #[must_use]
 pub fn unpack(packed: &[u8]) -> Option<(Vec<&[u8]>, &[u8])> {
     let (count, mut rest) = counted(packed, b'*')?;
@@ -76,7 +76,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn packing_is_what_the_redis_crate_packs(args in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..30), 1..6)) {
+        fn commands_are_packed_as_by_the_redis_crate(args in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..30), 1..6)) {
             let mut out = BytesMut::new();
             pack(&mut out, &args.iter().map(Vec::as_slice).collect::<Vec<_>>());
             let mut cmd = redis::Cmd::new();

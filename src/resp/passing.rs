@@ -1,5 +1,5 @@
-//! What is read past: an attribute, an unwanted push, a reply that nobody waits for or that takes more than its bound. Nothing of
-//! it is kept, and all that is known of its structure is one number.
+//! Skipping data: an attribute, an unwanted push, a reply that nobody waits for or that exceeds its limit. Nothing of the data is
+//! kept. Only the number of elements that are still to come is counted.
 
 use bytes::{Bytes, BytesMut};
 
@@ -7,20 +7,20 @@ use super::element::{Element, Elements, Kind};
 use super::tail::Tail;
 use super::{Passed, ProtocolError};
 
-/// What was read past when it has ended.
+/// The kind of data that is skipped.
 #[derive(Debug)]
 pub(super) enum Passing {
     Attribute,
     Whole(Passed),
-    /// The rest of an error of which this is kept.
+    /// The rest of an error; the start that is kept.
     Error(Bytes),
 }
 
-/// Something that is being read past.
+/// Data that is being skipped.
 #[derive(Debug)]
 pub(super) struct Past {
     pub(super) what: Passing,
-    /// Elements that are still to come, at whatever depth.
+    /// How many elements are still to come, at any depth.
     missing: u64,
     tail: Tail,
 }
@@ -30,7 +30,7 @@ impl Past {
         Self { what, missing, tail }
     }
 
-    /// Takes from `buffer` what belongs to it. True when it has ended.
+    /// Removes its bytes from `buffer`. True when the data has ended.
     pub(super) fn advance(&mut self, elements: &mut Elements, buffer: &mut BytesMut) -> Result<bool, ProtocolError> {
         loop {
             if !self.tail.advance(buffer)? {
@@ -42,7 +42,7 @@ impl Past {
             }
             match elements.pass(buffer)? {
                 Element::Incomplete => return Ok(false),
-                // It precedes an element, and is none.
+                // An attribute precedes an element, and does not count as one.
                 Element::Opens(Kind::Attribute, count) => self.add(count)?,
                 Element::Opens(_, count) => {
                     self.missing -= 1;

@@ -1,8 +1,8 @@
-//! Whole replies out of the bytes that have arrived.
+//! Assembles whole replies from the bytes that have arrived.
 //!
-//! It keeps the aggregates it is inside of, so a reply of a million elements that arrives in a thousand reads is looked at once. It
-//! allocates for bytes that have arrived, never for a length somebody announced. Bulk strings are slices of the read buffer: a
-//! reply costs no copy. What a reply takes is bounded; one that takes more is read past.
+//! The reader keeps the open aggregates, so it examines each byte once even if a reply arrives in a thousand reads. It allocates
+//! memory for bytes that have arrived, never for an announced length. Bulk strings are slices of the read buffer, so a reply
+//! costs no copy. The memory of a reply is limited; a reply that exceeds the limit is skipped.
 
 use bytes::{Bytes, BytesMut};
 
@@ -11,52 +11,53 @@ use super::passing::{Passing, Past};
 use super::tail::Tail;
 use super::{MAX_DEPTH, Passed, ProtocolError, Read, Reply, Why};
 
-/// What an element takes beyond its bytes.
+/// How much memory an element needs besides its bytes.
 const ELEMENT: usize = size_of::<Reply>();
-/// How many parts of a long push are kept: what it is, and where it was published.
+/// How many elements of a push over the limit are kept: its kind, and the pattern and the channel of a message.
 const HEAD: usize = 3;
-/// What stands in an error for a text that it must not repeat.
+/// Replaces a text that an error must not repeat.
 const HIDDEN: &[u8] = b"[redacted]";
 
-/// Reads replies out of the bytes that have arrived.
+/// Assembles replies from the bytes that have arrived.
 #[derive(Debug)]
 pub struct Reader {
-    /// What one reply may take.
+    /// The memory limit of one reply, in bytes.
     limit: usize,
     keeps_pushes: bool,
-    /// What no error repeats.
+    /// A text that is removed from errors.
     hidden: Option<Bytes>,
     elements: Elements,
     open: Vec<Aggregate>,
-    /// What `open` takes.
+    /// The memory of `open`, in bytes.
     held: usize,
-    /// Does nobody wait for the reply that is being read, or for the next?
+    /// True if nobody waits for the reply that is being read, or for the next reply if none is being read.
     unwanted: bool,
     past: Option<Past>,
-    /// How much was read past to its end.
+    /// How many times data was skipped to its end.
     passed: u64,
 }
 
 #[derive(Debug)]
 struct Aggregate {
     kind: Kind,
-    /// Elements still to come.
+    /// How many elements are still to come.
     missing: u64,
     items: Vec<Reply>,
 }
 
-/// What reading past comes to.
+/// The result of one attempt to skip data.
 enum Step {
     Ends(Read),
     /// More bytes must come.
     Waits,
     Again,
-    /// What comes next is not to be read past.
+    /// The next data is not to be skipped.
     Wanted,
 }
 
 impl Reader {
-    /// A reader of replies that each take at most `limit` bytes: those on the wire, and [`ELEMENT`] for each element of an aggregate.
+    /// A reader of replies of at most `limit` bytes each. The bytes on the wire count, and [`ELEMENT`] for each element of an
+    /// aggregate.
     #[must_use]
     pub fn new(limit: usize) -> Self {
         Self {
@@ -72,32 +73,32 @@ impl Reader {
         }
     }
 
-    /// The same, but pushes are kept.
+    /// The same reader, but pushes are kept.
     #[must_use]
     pub fn keeping_pushes(mut self) -> Self {
         self.keeps_pushes = true;
         self
     }
 
-    /// The same, but no error repeats `text`.
+    /// The same reader, but `text` is removed from errors.
     #[must_use]
     pub fn hiding(mut self, text: Option<Bytes>) -> Self {
         self.hidden = text.filter(|text| !text.is_empty());
         self
     }
 
-    /// Nobody waits for the reply that is being read, or for the next if none is.
+    /// Skips the reply that is being read, or the next reply if none is being read.
     pub fn pass_one(&mut self) {
         self.unwanted = true;
     }
 
-    /// The number of what is being read past, if something is.
+    /// A number that identifies the data that is being skipped, if there is any.
     #[must_use]
     pub fn passing(&self) -> Option<u64> {
         self.past.as_ref().map(|_| self.passed)
     }
 
-    /// What has come to its end, or `None` until more bytes arrive. Takes from `buffer` what it has understood.
+    /// Gives the next complete reply, or `None` if more bytes must arrive first. Removes the bytes that were read from `buffer`.
     pub fn next(&mut self, buffer: &mut BytesMut) -> Result<Option<Read>, ProtocolError> {
         loop {
             if self.past.is_some() || self.unwanted {
@@ -111,7 +112,7 @@ impl Reader {
             let before = buffer.len();
             let element = match self.elements.next(buffer, self.limit - self.held)? {
                 Element::Incomplete => return Ok(None),
-                // Most replies are one value, and are given at once.
+                // Most replies are one value, and are returned at once.
                 Element::Whole(reply) if self.open.is_empty() && !matches!(reply, Reply::Error(_)) => {
                     return Ok(Some(Read::Reply(reply)));
                 }
@@ -123,7 +124,7 @@ impl Reader {
         }
     }
 
-    /// Puts an element, which was `size` bytes, where it belongs. Gives the reply that is whole with it.
+    /// Adds an element, which had `size` bytes, to the reply that is being read. Gives the reply if it is complete now.
     fn put(&mut self, element: Element, size: usize) -> Option<Reply> {
         if !self.open.is_empty() {
             self.held += size + ELEMENT;
@@ -145,12 +146,12 @@ impl Reader {
         None
     }
 
-    /// Reads past what is to be read past.
+    /// Skips the data that is to be skipped.
     #[cold]
     fn pass(&mut self, buffer: &mut BytesMut) -> Result<Step, ProtocolError> {
         if self.past.is_none() {
             if self.open.is_empty() && matches!(buffer.first(), None | Some(b'>' | b'|')) {
-                // A push or an attribute is no reply.
+                // Only a reply is to be skipped, not a push or an attribute.
                 return Ok(Step::Wanted);
             }
             let missing = self.missing();
@@ -160,7 +161,7 @@ impl Reader {
         let before = buffer.len();
         let has_ended = past.advance(&mut self.elements, buffer)?;
         if !self.open.is_empty() {
-            // An attribute is kept nowhere, but the buffer it came in is, by what stands beside it.
+            // An attribute is not kept, but the values around it keep the read buffer that contains it.
             self.held = self.held.saturating_add(before - buffer.len()).min(self.limit);
         }
         if !has_ended {
@@ -179,7 +180,7 @@ impl Reader {
         })
     }
 
-    /// Enters an aggregate. Gives the reply that is whole with it.
+    /// Opens an aggregate. Gives the reply if it is complete now.
     #[inline]
     fn begin(&mut self, kind: Kind, count: u64) -> Option<Reply> {
         match (kind, count) {
@@ -198,7 +199,7 @@ impl Reader {
         None
     }
 
-    /// Puts a value where it belongs. Gives the reply that is whole with it.
+    /// Adds a value to the reply that is being read. Gives the reply if it is complete now.
     #[inline]
     fn take(&mut self, mut reply: Reply) -> Option<Reply> {
         if let (Reply::Error(line), Some(text)) = (&mut reply, &self.hidden) {
@@ -218,13 +219,13 @@ impl Reader {
         Some(reply)
     }
 
-    /// Elements that are still to come of the reply that is open; one where none is.
+    /// How many elements of the open reply are still to come; 1 if no reply is open.
     fn missing(&self) -> u64 {
         let inner: u64 = self.open.iter().map(|aggregate| aggregate.missing - 1).sum();
         inner + 1
     }
 
-    /// Forgets what is open and reads past the rest of it; `element` was just read.
+    /// Discards the open reply and skips the rest of it. `element` was just read.
     #[cold]
     fn give_up(&mut self, why: Why, element: &Element) {
         let missing = self.missing();
@@ -265,7 +266,7 @@ impl Kind {
     }
 }
 
-/// `line` with [`HIDDEN`] wherever `text` stands in it.
+/// `line` with [`HIDDEN`] in place of `text`.
 fn without(line: Bytes, text: &[u8]) -> Bytes {
     let mut clean: Option<Vec<u8>> = None;
     let mut rest = &line[..];

@@ -1,10 +1,10 @@
-//! The rest of a string that is read past.
+//! The rest of a string that is skipped.
 
 use bytes::{Buf, BytesMut};
 
 use super::ProtocolError;
 
-/// A buffer that has held more than this of what is read past is not kept.
+/// A buffer that held more skipped bytes than this is replaced.
 const KEPT: usize = 1 << 20;
 
 /// The rest of a string.
@@ -13,12 +13,12 @@ pub(super) enum Tail {
     None,
     /// Up to the end of the line.
     Line,
-    /// So many bytes and a CRLF.
+    /// This many bytes and a CRLF.
     String(u64),
 }
 
 impl Tail {
-    /// Takes from `buffer` what belongs to it. True when it has ended.
+    /// Removes its bytes from `buffer`. True when the string has ended.
     pub(super) fn advance(&mut self, buffer: &mut BytesMut) -> Result<bool, ProtocolError> {
         match self {
             Self::None => Ok(true),
@@ -43,7 +43,7 @@ impl Tail {
     }
 }
 
-/// Takes the CRLF at the front of `buffer`. False until both bytes have come.
+/// Removes the CRLF at the front of `buffer`. False until both bytes have arrived.
 fn end(buffer: &mut BytesMut, otherwise: &'static str) -> Result<bool, ProtocolError> {
     match buffer[..] {
         [b'\r', b'\n', ..] => {
@@ -55,7 +55,7 @@ fn end(buffer: &mut BytesMut, otherwise: &'static str) -> Result<bool, ProtocolE
     }
 }
 
-/// Gives `buffer` memory of its own, so that the large string in front of it leaves none behind.
+/// Copies `buffer` into new memory, so that the memory of the large string before it can be freed.
 pub(super) fn part_with(buffer: &mut BytesMut) {
     *buffer = BytesMut::from(&buffer[..]);
 }

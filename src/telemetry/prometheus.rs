@@ -30,17 +30,17 @@ impl Snapshot {
         page.gauge("redis_pending_bytes", "bytes of commands accepted and not yet settled", self.pending_bytes as f64);
         page.gauge(
             "redis_concurrent_initialization_attempts",
-            "the most callers that shared one connection attempt",
+            "the largest number of callers that shared one attempt to connect",
             self.concurrent_initialization_attempts as f64,
         );
         self.registry(&mut page);
         page.head(
             "redis_initialization_duration_ms",
-            "from the start of an attempt until the connection was usable, or the attempt had failed",
+            "the time from the start of an attempt to connect until the connection was usable or the attempt failed",
             "histogram",
         );
         page.histogram("redis_initialization_duration_ms", "", &self.initialization_ms);
-        page.head("redis_operation_duration_ms", "from the call until its answer, by operation", "histogram");
+        page.head("redis_operation_duration_ms", "the time from the call until its answer, by operation", "histogram");
         for (operation, histogram) in &self.operations {
             let label = format!("operation=\"{operation}\"");
             page.histogram("redis_operation_duration_ms", &label, histogram);
@@ -52,7 +52,7 @@ impl Snapshot {
         let as_f64 = |n: u64| n as f64;
         page.counter(
             "redis_connection_errors_total",
-            "failed attempts and lost connections",
+            "failed attempts to connect, and lost connections",
             as_f64(self.connection_errors),
         );
         page.counter(
@@ -67,12 +67,12 @@ impl Snapshot {
         );
         page.counter(
             "redis_topology_changes_total",
-            "changes of masters, slots or replicas",
+            "changes of masters, slots or replicas of a cluster or under sentinels",
             as_f64(self.topology_changes),
         );
         page.counter(
             "redis_commands_rejected_total",
-            "commands refused because too much was waiting",
+            "commands refused because too many commands or bytes were waiting",
             as_f64(self.rejected_commands),
         );
         page.counter(
@@ -96,7 +96,11 @@ impl Snapshot {
 
     fn bus(&self, page: &mut Page) {
         let as_f64 = |n: u64| n as f64;
-        page.counter("redis_bus_published_total", "messages that the server accepted", as_f64(self.bus_published));
+        page.counter(
+            "redis_bus_published_total",
+            "messages that the server accepted, live and durable",
+            as_f64(self.bus_published),
+        );
         page.counter(
             "redis_bus_delivered_total",
             "messages given to handlers and iterators",
@@ -104,22 +108,22 @@ impl Snapshot {
         );
         page.counter(
             "redis_bus_dropped_total",
-            "live messages dropped because too many waited",
+            "live messages dropped because too many messages or bytes waited, or because the message was too long",
             as_f64(self.bus_dropped),
         );
         page.counter(
             "redis_bus_malformed_total",
-            "messages that are not JSON, and damaged records of consumer groups",
+            "messages that are not JSON, and damaged records of consumer groups in Redis",
             as_f64(self.bus_malformed),
         );
         page.counter(
             "redis_bus_restored_total",
-            "durable messages that were restored after their records in Redis were lost",
+            "durable messages that were delivered again after their records in Redis were lost",
             as_f64(self.bus_restored),
         );
         page.counter(
             "redis_bus_dead_letters_total",
-            "messages that became dead letters",
+            "durable messages that became dead letters with consumers of this process",
             as_f64(self.bus_dead_letters),
         );
         page.counter(
@@ -133,7 +137,7 @@ impl Snapshot {
             "topics and patterns that are subscribed, and groups that are consumed",
             self.bus_subscriptions as f64,
         );
-        page.head("redis_bus_lag", "unacknowledged messages of a consumer group", "gauge");
+        page.head("redis_bus_lag", "messages that a consumer group has not acknowledged", "gauge");
         for (topic, groups) in &self.bus_lag {
             for (group, lag) in groups {
                 let (topic, group) = (escaped(topic), escaped(group));
@@ -149,15 +153,19 @@ impl Snapshot {
             "workers of this process that are registered",
             self.registry_workers as f64,
         );
-        page.counter("redis_registry_heartbeats_total", "heartbeats of workers", as_f64(self.registry_heartbeats));
+        page.counter(
+            "redis_registry_heartbeats_total",
+            "heartbeats of workers that the server has answered",
+            as_f64(self.registry_heartbeats),
+        );
         page.counter(
             "redis_registry_fenced_total",
-            "registrations of this process that ended without its doing",
+            "registrations of this process that another process ended",
             as_f64(self.registry_fenced),
         );
         page.counter(
             "redis_registry_malformed_total",
-            "damaged records of a registry",
+            "damaged records of a registry that this process found",
             as_f64(self.registry_malformed),
         );
         page.counter(
@@ -165,19 +173,23 @@ impl Snapshot {
             "times that the event loop was found stalled",
             as_f64(self.registry_stalled),
         );
-        page.head("redis_registry_event_loop_lag_ms", "from a ping to the event loop until its answer", "histogram");
+        page.head(
+            "redis_registry_event_loop_lag_ms",
+            "the time from a ping to the event loop until its answer",
+            "histogram",
+        );
         page.histogram("redis_registry_event_loop_lag_ms", "", &self.registry_event_loop_lag_ms);
     }
 
     fn sessions(&self, page: &mut Page) {
         page.counter(
             "redis_session_degraded_total",
-            "calls about sessions that were answered without Redis",
+            "calls of a SessionStore that were answered without Redis",
             self.session_degraded as f64,
         );
         page.counter(
             "redis_session_conflicts_total",
-            "writes of sessions that were refused because somebody was faster",
+            "writes of a SessionStore that were refused because the session had changed, was destroyed, or was lost",
             self.session_conflicts as f64,
         );
     }
@@ -185,19 +197,23 @@ impl Snapshot {
     /// The task queue's part.
     fn queue(&self, page: &mut Page) {
         for (name, help, value) in [
-            ("redis_queue_jobs_added_total", "jobs that were added", self.queue_added),
-            ("redis_queue_jobs_claimed_total", "jobs that workers claimed", self.queue_claimed),
-            ("redis_queue_jobs_completed_total", "jobs that completed", self.queue_completed),
-            ("redis_queue_attempts_failed_total", "attempts that failed", self.queue_failed),
+            ("redis_queue_jobs_added_total", "jobs added, without jobs that existed already", self.queue_added),
+            ("redis_queue_jobs_claimed_total", "jobs that this process' workers claimed", self.queue_claimed),
+            ("redis_queue_jobs_completed_total", "jobs that this process' workers completed", self.queue_completed),
+            ("redis_queue_attempts_failed_total", "attempts of this process' workers that failed", self.queue_failed),
             (
                 "redis_queue_jobs_given_away_total",
-                "jobs of dead workers that were given to others",
+                "jobs of dead workers that this process' workers gave to other workers",
                 self.queue_given_away,
             ),
-            ("redis_queue_damaged_total", "damaged records and keys of queues", self.queue_damaged),
+            (
+                "redis_queue_damaged_total",
+                "damaged records and keys of queues that this process' workers found",
+                self.queue_damaged,
+            ),
             (
                 "redis_queue_leases_lost_total",
-                "jobs whose lease was lost while they were in hand",
+                "jobs whose lease was lost while this process' workers ran them",
                 self.queue_leases_lost,
             ),
         ] {
@@ -208,14 +224,26 @@ impl Snapshot {
     fn checkpoints(&self, page: &mut Page) {
         for (name, help, value) in [
             ("redis_checkpoint_saves_total", "checkpoints that were saved", self.checkpoint_saves),
-            ("redis_checkpoint_conflicts_total", "saves that somebody else was faster with", self.checkpoint_conflicts),
+            (
+                "redis_checkpoint_conflicts_total",
+                "saves of checkpoints that were refused because another writer had saved first",
+                self.checkpoint_conflicts,
+            ),
             (
                 "redis_checkpoint_fenced_total",
-                "writes that were refused because the thread is somebody else's",
+                "writes to threads that were refused because another owner holds the thread",
                 self.checkpoint_fenced,
             ),
-            ("redis_checkpoint_resumed_total", "interrupted threads that were taken over", self.checkpoint_resumed),
-            ("redis_checkpoint_bytes_total", "bytes of states and metadata that were saved", self.checkpoint_bytes),
+            (
+                "redis_checkpoint_resumed_total",
+                "interrupted threads that this process took over",
+                self.checkpoint_resumed,
+            ),
+            (
+                "redis_checkpoint_bytes_total",
+                "bytes of states and metadata of the checkpoints that were saved",
+                self.checkpoint_bytes,
+            ),
         ] {
             page.counter(name, help, value as f64);
         }

@@ -69,11 +69,11 @@ async function historyOf(graph, saver) {
 }
 
 /** Runs, goes back to a step of the first turn twice, and goes on from there: branches that count their versions from one and the same. */
-async function travel(saver) {
+async function travel(saver, durability) {
   const graph = compile(saver);
-  const config = { configurable: { thread_id: 'travel' } };
+  const config = { configurable: { thread_id: 'travel' }, durability };
   const turn = async (at, where = config) => {
-    await graph.invoke({ turn: at }, where);
+    await graph.invoke({ turn: at }, { ...where, durability });
     await graph.invoke(new Command({ resume: `answer ${at}` }), config);
   };
   await turn(1);
@@ -83,7 +83,7 @@ async function travel(saver) {
   const early = states.find(({ next, values }) => next.includes('inner') && values.turn === 1);
   for (const at of [7, 8]) {
     const forked = await graph.updateState(early.config, { log: [`edited ${at}`], turn: at }, 'worker');
-    await graph.invoke(null, forked);
+    await graph.invoke(null, { ...forked, durability });
     await graph.invoke(new Command({ resume: `answer ${at}` }), config);
     await turn(at * 10);
   }
@@ -94,13 +94,16 @@ async function travel(saver) {
 }
 
 async function run(url) {
-  const namespace = `consumer-langgraph-travel-${process.pid}`;
-  const manager = new RedisConnectionManager({ url, namespace });
-  const expected = await travel(new MemorySaver());
-  assert.ok(expected.history.states.length > 20);
-  assert.deepEqual(await travel(new RedisSaver(manager)), expected);
-  for (const key of await manager.command('KEYS', `${namespace}*`)) await manager.command('DEL', key);
-  await manager.disconnect();
+  // When LangGraph stores a step: beside the next one, before it, or all at the end.
+  for (const durability of ['async', 'sync', 'exit']) {
+    const namespace = `consumer-langgraph-travel-${process.pid}`;
+    const manager = new RedisConnectionManager({ url, namespace });
+    const expected = await travel(new MemorySaver(), durability);
+    assert.ok(expected.history.states.length > (durability === 'exit' ? 5 : 20));
+    assert.deepEqual(await travel(new RedisSaver(manager), durability), expected, durability);
+    for (const key of await manager.command('KEYS', `${namespace}*`)) await manager.command('DEL', key);
+    await manager.disconnect();
+  }
 }
 
 await run(process.env.REDIS_TEST_URL);

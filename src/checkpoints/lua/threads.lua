@@ -13,6 +13,7 @@ local page = redis.call('ZSCAN', THREADS, cursor, 'COUNT', 200)
 local found = {}
 for at = 1, #page[2], 2 do
   local thread = page[2][at]
+  -- A thread with pending writes alone has not saved anything.
   if redis.call('HEXISTS', STATES .. thread, 'seq') == 1 then
     if string.sub(thread, 1, #prefix) == prefix then
       found[#found + 1] = thread

@@ -1,4 +1,4 @@
-//! ACL for the one user, who may do everything.
+//! ACL, for the default user, who has all permissions.
 
 use super::{Args, Cx, int_arg};
 use crate::embedded::reply::{Fault, Outcome, Reply, c_text};
@@ -14,7 +14,7 @@ pub(super) fn users(_: &mut Cx<'_>, _: Args<'_>) -> Outcome {
     Ok(Reply::bulks(["default"]))
 }
 
-/// Whether the user needs no password. A password, or what could be guessed from, is never shown.
+/// Whether the user needs no password. Replies never contain a password or its hash.
 fn free(cx: &Cx<'_>) -> bool {
     cx.core.config.password().is_none()
 }
@@ -67,7 +67,7 @@ pub(super) fn genpass(_: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     Ok(Reply::bulk(digits.collect::<String>()))
 }
 
-/// Nothing is ever denied, so nothing is logged.
+/// The log is always empty, because nothing is ever denied.
 pub(super) fn log(_: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     match args.get(2) {
         Some(word) if super::is(word, "reset") => Ok(Reply::OK),

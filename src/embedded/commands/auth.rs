@@ -1,4 +1,4 @@
-//! Passwords: `requirepass`, AUTH, and what a client may do before it has given one.
+//! Passwords: `requirepass`, AUTH, and the commands that need no password.
 
 use super::{Args, Cx};
 use crate::embedded::reply::{Fault, Outcome, Reply};
@@ -6,12 +6,12 @@ use crate::embedded::state::Core;
 
 const WRONG: Fault = Fault::of("WRONGPASS invalid username-password pair or user is disabled.");
 
-/// Whether this client has to give a password first.
+/// Whether this client must give a password first.
 pub(in crate::embedded) fn is_owed(core: &mut Core, slot: usize) -> bool {
     core.config.password().is_some() && core.client(slot).is_some_and(|client| !client.authenticated)
 }
 
-/// Checks a user's password and remembers that it was right. There is only the default user.
+/// Checks the password, and marks the client as authenticated if it is right. There is only the default user.
 pub(super) fn log_in(cx: &mut Cx<'_>, user: &[u8], password: &[u8]) -> Result<(), Fault> {
     let right = cx.core.config.password().is_none_or(|wanted| wanted.as_bytes() == password);
     if user != b"default" || !right {

@@ -32,7 +32,7 @@ impl Width {
         if self.signed { (-(1 << (self.bits - 1)), (1 << (self.bits - 1)) - 1) } else { (0, (1 << self.bits) - 1) }
     }
 
-    /// The value of that many low bits.
+    /// The value of the low bits of `value`, as many as the type has.
     fn wrap(self, value: i128) -> i128 {
         let low = value & ((1 << self.bits) - 1);
         if low > self.range().1 { low - (1 << self.bits) } else { low }
@@ -107,7 +107,7 @@ fn parse(args: Args<'_>) -> Result<Vec<Operation>, Fault> {
 }
 
 impl Operation {
-    /// What is to be written and what answered; `None` where the value does not fit and that is to fail.
+    /// The value to write and the value to reply; `None` if the value does not fit and OVERFLOW is FAIL.
     fn outcome(&self, old: i128) -> Option<(i128, i128)> {
         let wanted = match self.act {
             Act::Get => return Some((old, old)),
@@ -120,7 +120,7 @@ impl Operation {
         let new = match self.overflow {
             _ if (min..=max).contains(&wanted) => wanted,
             Overflow::Wrap => self.width.wrap(wanted),
-            // Redis takes a value so low that the way from it to `max` overflows 64 bits for one too high.
+            // If `max` minus the value overflows 64 bits, Redis treats the value as too high although it is too low.
             Overflow::Saturate if self.act == Act::Set && self.width.signed && max - wanted > i128::from(i64::MAX) => {
                 max
             }
@@ -164,7 +164,7 @@ fn run(cx: &mut Cx<'_>, args: Args<'_>, read_only: bool) -> Outcome {
     if changed {
         cx.changed(args[1]);
     } else {
-        // The string has grown all the same.
+        // The string has grown nevertheless.
         cx.db().recount(args[1]);
     }
     Ok(Reply::Array(replies))

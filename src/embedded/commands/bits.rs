@@ -85,7 +85,7 @@ pub(super) fn bitcount(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
         2 => Some((0, bytes.len() * 8)),
         4 | 5 => {
             let (start, end) = (int_arg(args[2])?, int_arg(args[3])?);
-            // Redis sees this before it looks at the unit.
+            // Redis checks this before the unit.
             if start < 0 && end < 0 && start > end {
                 return Ok(Reply::Int(0));
             }
@@ -129,7 +129,7 @@ pub(super) fn bitpos(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     if let Some(at) = (from..to).find(|&i| bit_at(&bytes, i) == wanted) {
         return Ok(Reply::len(at));
     }
-    // A string with no end given is followed by zeros.
+    // Without an end argument the string counts as followed by zeros.
     if !wanted && args.len() < 5 { Ok(Reply::len(to)) } else { Ok(Reply::Int(-1)) }
 }
 

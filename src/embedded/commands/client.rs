@@ -1,4 +1,4 @@
-//! What concerns one connection: HELLO, AUTH, SELECT, CLIENT, RESET, QUIT.
+//! Commands about one connection: HELLO, AUTH, SELECT, CLIENT, RESET, QUIT.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ use crate::embedded::number;
 use crate::embedded::reply::{Fault, Outcome, Reply, c_text};
 use crate::embedded::state::Pause;
 
-/// The version whose behaviour is reproduced.
+/// The version of Redis whose behaviour is reproduced.
 pub(in crate::embedded) const VERSION: &str = "7.0.15";
 const BAD_NAME: Fault = Fault::of("ERR Client names cannot contain spaces, newlines or special characters.");
 
@@ -93,7 +93,7 @@ pub(super) fn reset(cx: &mut Cx<'_>, _: Args<'_>) -> Outcome {
     client.db = 0;
     client.resp3 = false;
     client.name.clear();
-    // A SKIP is for this very command.
+    // SKIP applies to this command.
     if client.reply_mode == ReplyMode::Off {
         client.reply_mode = ReplyMode::On;
     }
@@ -120,7 +120,7 @@ pub(super) fn setname(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     Ok(Reply::OK)
 }
 
-/// The address a client shows: there is no socket.
+/// The address in the descriptions of a client, which has no socket.
 fn address(client: &Client) -> String {
     format!("memory:{}", client.id)
 }

@@ -1,4 +1,4 @@
-//! CONFIG: the names clients ask for.
+//! CONFIG, for the parameters that clients commonly use.
 
 use super::{Args, Cx};
 use crate::embedded::config::{DEFAULTS, memory};

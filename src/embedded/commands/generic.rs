@@ -1,4 +1,4 @@
-//! What can be done with a key whatever it holds.
+//! Commands on keys of any type.
 
 use super::{Args, Cx, is};
 use crate::embedded::glob;

@@ -1,11 +1,11 @@
-//! GEO: sorted sets whose scores are places.
+//! GEO: sorted sets whose scores are encoded places.
 
 use super::{Args, Cx, is, zset};
 use crate::embedded::geohash::{self, Place};
 use crate::embedded::number;
 use crate::embedded::reply::{Fault, Outcome, Reply};
 
-/// Longitude and latitude from two arguments.
+/// Reads longitude and latitude from two arguments.
 pub(super) fn place(args: Args<'_>) -> Result<Place, Fault> {
     let longitude = number::float(args[0]).ok_or(Fault::NOT_FLOAT)?;
     let latitude = number::float(args[1]).ok_or(Fault::NOT_FLOAT)?;
@@ -15,7 +15,7 @@ pub(super) fn place(args: Args<'_>) -> Result<Place, Fault> {
     Err(Fault::new(format!("ERR invalid longitude,latitude pair {longitude:.6},{latitude:.6}")))
 }
 
-/// How many meters a unit has.
+/// The meters of a unit.
 pub(super) fn unit(arg: &[u8]) -> Result<f64, Fault> {
     match arg {
         w if is(w, "m") => Ok(1.0),
@@ -51,7 +51,7 @@ pub(super) fn geoadd(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     zset::zadd(cx, &add)
 }
 
-/// A coordinate: up to seventeen decimals.
+/// A pair of coordinates, with up to seventeen decimals.
 pub(super) fn coordinates((longitude, latitude): Place) -> Reply {
     let coordinate = |value: f64| {
         let text = format!("{value:.17}");
@@ -65,7 +65,7 @@ pub(super) fn meters(distance: f64) -> Reply {
     Reply::bulk(format!("{distance:.4}"))
 }
 
-/// What `show` makes of each member's score, and `missing` where there is none.
+/// A reply with `show` of each member's score, and `missing` for each member that does not exist.
 fn each(cx: &mut Cx<'_>, args: Args<'_>, show: fn(f64) -> Reply, missing: &Reply) -> Outcome {
     let zset = cx.zset(args[1])?;
     let member = |m: &&[u8]| zset.as_ref().and_then(|z| z.score(m)).map_or_else(|| missing.clone(), show);

@@ -1,7 +1,7 @@
-//! GEOSEARCH, GEOSEARCHSTORE and the GEORADIUS family before them.
+//! GEOSEARCH, GEOSEARCHSTORE, and the older GEORADIUS commands.
 //!
-//! Without ASC, DESC or COUNT Redis answers in the order of its search through the cells around the center, which it does not promise;
-//! here it is the order of the scores.
+//! Without ASC, DESC or COUNT the order of the reply is not specified. Redis uses the order of its search through the cells
+//! around the center; this engine uses the order of the scores.
 
 use super::geo::{coordinates, meters, place, unit};
 use super::{Args, Cx, int_arg, is};
@@ -25,13 +25,13 @@ enum Order {
 }
 
 #[derive(Debug, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "the options of GEOSEARCH, each on or off")]
+#[expect(clippy::struct_excessive_bools, reason = "independent options of GEOSEARCH")]
 struct Query<'a> {
     center: Option<Place>,
-    /// A member of a key that does not exist was named as the center.
+    /// The center is a member of a key that does not exist.
     nowhere: bool,
     shape: Option<Shape>,
-    /// Meters in the unit of the answer.
+    /// The meters of the reply's unit.
     per_unit: f64,
     order: Option<Order>,
     count: usize,
@@ -78,7 +78,7 @@ impl<'a> Query<'a> {
         Ok(())
     }
 
-    /// Reads one option at `i`; how many arguments it took.
+    /// Reads one option. Gives how many arguments it has.
     fn option(&mut self, cx: &mut Cx<'_>, key: &[u8], rest: Args<'a>, command: Command) -> Result<usize, Fault> {
         let more = rest.len() - 1;
         let search = !matches!(command, Command::Radius { .. });

@@ -79,12 +79,12 @@ pub(super) fn hvals(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     Ok(cx.hash(args[1])?.map_or(Reply::Array(Vec::new()), |h| Reply::bulks(h.fields.values())))
 }
 
-/// A negative count asks for that number of elements, repeats included; more than this would only exhaust memory.
+/// The largest number of elements with repeats (a negative count). A larger reply would only exhaust memory.
 const MOST_REPEATS: u64 = 10_000_000;
 const TOO_MANY: Fault =
     Fault::of("ERR value is out of range, the engine answers at most 10000000 elements with repeats");
 
-/// The indexes a random pick of `count` gives: distinct for a positive count, with repeats for a negative one.
+/// Random indexes: distinct ones for a positive count, with repeats for a negative count.
 pub(super) fn random_indexes(count: i64, len: usize) -> Result<Vec<usize>, Fault> {
     if len == 0 {
         return Ok(Vec::new());
@@ -112,7 +112,7 @@ pub(super) fn random_indexes(count: i64, len: usize) -> Result<Vec<usize>, Fault
     Ok(picked.into_iter().collect())
 }
 
-/// Pairs as HRANDFIELD and ZRANDMEMBER show them: nested in RESP3, flat in RESP2.
+/// The pairs of HRANDFIELD and ZRANDMEMBER: nested in RESP3, flat in RESP2.
 pub(super) fn paired(pairs: impl Iterator<Item = (Reply, Reply)>, resp3: bool) -> Reply {
     if resp3 {
         return Reply::Array(Reply::while_bounded(pairs.map(|(a, b)| Reply::Array(vec![a, b]))));
@@ -120,7 +120,7 @@ pub(super) fn paired(pairs: impl Iterator<Item = (Reply, Reply)>, resp3: bool) -
     Reply::Array(Reply::while_bounded(pairs.flat_map(|(a, b)| [a, b])))
 }
 
-/// The count of a random pick, which may not be so large that its reply could not be built.
+/// Reads the count of a random pick. A count whose reply would be too large is refused.
 pub(super) fn random_count(arg: &[u8], doubled: bool) -> Result<i64, Fault> {
     let count = int_arg(arg)?;
     if count == i64::MIN {

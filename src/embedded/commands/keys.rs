@@ -3,7 +3,7 @@
 use super::{Args, Cx, int_arg, is};
 use crate::embedded::reply::{Fault, Outcome, Reply, c_text};
 
-/// Sets the time of an existing key; one in the past deletes it.
+/// Sets the expiry of an existing key. A time in the past deletes the key.
 pub(super) fn set_deadline(cx: &mut Cx<'_>, key: &[u8], at: i64) {
     if at <= cx.now() {
         cx.remove(key);

@@ -3,7 +3,7 @@
 use super::{Args, Cx, int_arg, is};
 use crate::embedded::reply::{Fault, Outcome, Reply};
 
-/// Bytes of the table of lengths beyond which Redis refuses: `proto-max-bulk-len`.
+/// The largest table of lengths that Redis allows, in bytes: `proto-max-bulk-len`.
 const MAX_TABLE: usize = 512 * 1024 * 1024;
 
 #[derive(Debug, Default)]
@@ -36,7 +36,7 @@ fn parse(args: Args<'_>) -> Result<Query, Fault> {
     Ok(query)
 }
 
-/// A run of bytes the subsequence takes from both strings: where it starts in each, and how long it is.
+/// A run of bytes of the subsequence: its start in each string, and its length.
 struct Match {
     a: usize,
     b: usize,
@@ -54,7 +54,7 @@ impl Match {
     }
 }
 
-/// The subsequence, and the runs it is made of, last first.
+/// The subsequence, and its runs, last first.
 fn trace(a: &[u8], b: &[u8], length: impl Fn(usize, usize) -> u32) -> (Vec<u8>, Vec<Match>) {
     let (mut i, mut j) = (a.len(), b.len());
     let (mut common, mut matches, mut run) = (Vec::new(), Vec::new(), None::<Match>);

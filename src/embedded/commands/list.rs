@@ -1,4 +1,4 @@
-//! Lists, and the pops that wait.
+//! Lists, and blocking pops.
 
 use super::{Args, Cx, Mode, clamp, int_arg, is, positive, timeout};
 use crate::embedded::bytes::Bytes;
@@ -105,7 +105,7 @@ pub(super) fn llen(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     Ok(Reply::len(cx.list(args[1])?.map_or(0, |l| l.len())))
 }
 
-/// An index as Redis counts it, from either end.
+/// The position of an index, which may count from either end.
 fn position(index: i64, len: usize) -> Option<usize> {
     let index = if index < 0 { index.checked_add(i64::try_from(len).ok()?)? } else { index };
     usize::try_from(index).ok().filter(|&i| i < len)
@@ -273,7 +273,7 @@ fn shift_or_wait(cx: &mut Cx<'_>, args: Args<'_>, pop: End, push: End, deadline:
     {
         return Ok(reply);
     }
-    // A wait that ends in vain is answered with another null than a refusal to wait.
+    // The null after a timeout differs from the null when the command may not wait.
     if !cx.may_wait() {
         return Ok(Reply::Null);
     }
@@ -321,9 +321,9 @@ pub(super) fn brpop(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     pop_or_wait(cx, args, End::Right)
 }
 
-/// The part that LMPOP, BLMPOP, ZMPOP and BZMPOP share: `numkeys key… WHERE [COUNT n]`.
+/// Reads the common arguments of LMPOP, BLMPOP, ZMPOP and BZMPOP: `numkeys key… WHERE [COUNT n]`.
 ///
-/// `WHERE` is read by `end`, before the count is looked at.
+/// `end` reads `WHERE`, before the count is checked.
 pub(super) fn multi_pop<T>(
     args: Args<'_>,
     at: usize,

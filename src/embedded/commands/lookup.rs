@@ -1,4 +1,4 @@
-//! Finding a command.
+//! Finding the handler of a command.
 
 use std::sync::LazyLock;
 
@@ -7,14 +7,14 @@ use super::{Args, Handler};
 use crate::embedded::reply::Fault;
 use crate::redis_commands::{self, Spec, TABLE, flag};
 
-/// A command that the engine has.
+/// A command that the engine supports.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::embedded) struct Command {
     pub(in crate::embedded) spec: &'static Spec,
     pub(in crate::embedded) handler: Handler,
 }
 
-/// By their numbers in the table of commands.
+/// The supported commands, by their index in the table of commands.
 static COMMANDS: LazyLock<Vec<Option<Command>>> = LazyLock::new(|| {
     let mut commands = vec![None; TABLE.len()];
     for (name, handler) in HANDLERS {
@@ -29,7 +29,7 @@ fn command(spec: &Spec) -> Option<Command> {
     COMMANDS[usize::from(spec.number)]
 }
 
-/// By name alone, for COMMAND INFO and its like: `get`, or `client|id`.
+/// Finds a command by its name, such as `get` or `client|id`, for COMMAND INFO and similar commands.
 pub(in crate::embedded) fn by_name(name: &[u8]) -> Option<&'static Spec> {
     redis_commands::named(name).filter(|spec| command(spec).is_some())
 }
@@ -38,7 +38,7 @@ pub(in crate::embedded) fn all() -> impl Iterator<Item = &'static Spec> {
     COMMANDS.iter().flatten().map(|command| command.spec).filter(|spec| !spec.is_subcommand())
 }
 
-/// The command that these arguments name, if it exists and takes that many of them.
+/// The command that these arguments call.
 pub(in crate::embedded) fn find(args: Args<'_>) -> Result<Command, Fault> {
     let spec = redis_commands::find(args).ok_or_else(|| unknown(args))?;
     match command(spec) {
@@ -55,7 +55,7 @@ fn unknown_subcommand(args: Args<'_>) -> Fault {
     Fault::new([&text[..], args[0].to_ascii_uppercase().as_slice(), b" HELP."].concat())
 }
 
-/// What C's `%.<limit>s` shows of these bytes.
+/// The bytes that C's `%.<limit>s` prints.
 fn visible(bytes: &[u8], limit: usize) -> &[u8] {
     let shown = &bytes[..bytes.len().min(limit)];
     shown.iter().position(|&b| b == 0).map_or(shown, |at| &shown[..at])
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_handler_has_a_row_of_its_own_in_the_table_of_commands() {
+    fn every_handler_has_its_own_row_in_the_table_of_commands() {
         for (name, handler) in HANDLERS {
             let spec = by_name(name.as_bytes()).unwrap_or_else(|| panic!("{name} is not in the table"));
             assert!(std::ptr::fn_addr_eq(command(spec).unwrap().handler, *handler), "{name} has two handlers");
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_a_server_has_is_unknown_to_the_engine() {
+    fn commands_that_only_a_server_has_are_unknown_to_the_engine() {
         let fault = |words: &[&[u8]]| String::from_utf8(find(words).unwrap_err().0.to_vec()).unwrap();
         assert_eq!(fault(&[b"client", b"no-touch", b"on"]), "ERR unknown subcommand 'no-touch'. Try CLIENT HELP.");
         assert_eq!(fault(&[b"CLIENT", b"", b"on"]), "ERR unknown subcommand ''. Try CLIENT HELP.");
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_commands_get_redis_words() {
+    fn unknown_commands_get_the_errors_of_redis() {
         let fault = find(&[b"FOO", b"a", b"b"]).unwrap_err();
         assert_eq!(&*fault.0, b"ERR unknown command 'FOO', with args beginning with: 'a' 'b' ");
     }

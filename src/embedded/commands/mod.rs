@@ -1,4 +1,4 @@
-//! The commands: one file per family, one table that names them all.
+//! The commands: one file for each group, and one table of all handlers.
 
 #![expect(clippy::unnecessary_wraps, reason = "every handler has the table's signature")]
 
@@ -45,23 +45,23 @@ use super::stream::Stream;
 use super::value::{Hash, Set, Str, Value};
 use super::zset::Zset;
 
-/// How a command came to run.
+/// The context in which a command runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
     Direct,
-    /// Inside EXEC: nothing may wait.
+    /// Inside EXEC, where commands do not wait.
     Exec,
-    /// Inside a script: nothing may wait.
+    /// Inside a script, where commands do not wait.
     Script,
-    /// A waiting client's command, run again.
+    /// The command of a waiting client runs again.
     Retry,
 }
 
-/// What a handler works with.
+/// The context of a handler.
 #[derive(Debug)]
 pub(super) struct Cx<'a> {
     pub(super) core: &'a mut Core,
-    /// The client the command belongs to.
+    /// The slot of the client that sent the command.
     pub(super) slot: usize,
     pub(super) db: usize,
     /// Whether the reader of the reply (client or script) speaks RESP3.
@@ -83,8 +83,8 @@ macro_rules! typed {
             }
         }
 
-        /// The value at the key, made if there is none. Whoever calls this must end with [`Cx::changed`].
-        #[allow(dead_code, reason = "not every kind is made this way")]
+        /// The value at the key, created if there is none. The caller must call [`Cx::changed`] afterwards.
+        #[allow(dead_code, reason = "the macro declares it for every type, and not every type uses it")]
         pub(super) fn $or_new(&mut self, key: &[u8]) -> Result<&mut $type, Fault> {
             if self.entry(key).is_none() {
                 let now = self.core.now;
@@ -126,7 +126,8 @@ impl Cx<'_> {
         Stream, stream, stream_or_new, Stream;
     }
 
-    /// Must be called after every edit in place: counts, removes an empty collection, notes the change for watching and waiting clients.
+    /// Must be called after every change in place. Counts the memory, removes an empty collection, and tells watching and waiting
+    /// clients.
     pub(super) fn changed(&mut self, key: &[u8]) {
         self.db().recount(key);
         self.core.touch(self.db, key);
@@ -146,7 +147,7 @@ impl Cx<'_> {
         removed
     }
 
-    /// Puts a container, or removes the key if it is empty.
+    /// Sets a collection, or removes the key if the collection is empty.
     pub(super) fn put_or_remove(&mut self, key: &[u8], value: Value) {
         if value.is_empty() {
             self.remove(key);
@@ -159,7 +160,7 @@ impl Cx<'_> {
         matches!(self.mode, Mode::Direct | Mode::Retry)
     }
 
-    /// Makes the client wait for `keys`, or answers `empty` where nothing may wait.
+    /// Makes the client wait for `keys`, or replies `empty` if the command may not wait.
     pub(super) fn wait(&mut self, keys: &[&[u8]], deadline: Option<i64>, empty: Reply, args: Args<'_>) -> Outcome {
         if !self.may_wait() {
             return Ok(empty);
@@ -173,7 +174,7 @@ impl Cx<'_> {
     }
 }
 
-/// What a container says of arguments its subcommand cannot take.
+/// The error for wrong arguments of a subcommand.
 pub(super) fn bad_subcommand(args: Args<'_>) -> Fault {
     let name = args[0].to_ascii_uppercase();
     Fault::new(
@@ -181,17 +182,17 @@ pub(super) fn bad_subcommand(args: Args<'_>) -> Fault {
     )
 }
 
-/// Whether an option word is this one.
+/// Whether an argument is the option `word`, in any case.
 pub(super) fn is(arg: &[u8], word: &str) -> bool {
     arg.eq_ignore_ascii_case(word.as_bytes())
 }
 
-/// An argument that must be an integer.
+/// Reads an argument that must be an integer.
 pub(super) fn int_arg(arg: &[u8]) -> Result<i64, Fault> {
     number::integer(arg).ok_or(Fault::NOT_INTEGER)
 }
 
-/// A timeout in seconds, as a deadline in engine time; 0 is for ever.
+/// Reads a timeout in seconds. Gives the deadline in engine time; `None` for the timeout 0, which has no end.
 pub(super) fn timeout(cx: &Cx<'_>, arg: &[u8]) -> Result<Option<i64>, Fault> {
     let seconds = number::float(arg).ok_or(Fault::of("ERR timeout is not a float or out of range"))?;
     if seconds < 0.0 {
@@ -210,7 +211,7 @@ pub(super) fn timeout(cx: &Cx<'_>, arg: &[u8]) -> Result<Option<i64>, Fault> {
     cx.now().checked_add(millis).map(Some).ok_or(Fault::of("ERR timeout is out of range"))
 }
 
-/// A zero-based range as Redis clamps it; `None` if it is empty.
+/// A zero-based range, clamped to the length as by Redis; `None` if it is empty.
 pub(super) fn clamp(start: i64, stop: i64, len: usize) -> Option<std::ops::Range<usize>> {
     let len_i = i64::try_from(len).ok()?;
     let from = if start < 0 { (start.saturating_add(len_i)).max(0) } else { start };
@@ -221,7 +222,7 @@ pub(super) fn clamp(start: i64, stop: i64, len: usize) -> Option<std::ops::Range
     Some(usize::try_from(from).ok()?..usize::try_from(to).ok()? + 1)
 }
 
-/// Redis' check of a `numkeys` argument.
+/// Reads and checks a `numkeys` argument as Redis does.
 pub(super) fn positive(arg: &[u8], text: &'static str) -> Result<usize, Fault> {
     match number::integer(arg) {
         Some(n) if n > 0 => usize::try_from(n).map_err(|_| Fault::of(text)),

@@ -16,7 +16,7 @@ pub(super) fn monitor(cx: &mut Cx<'_>, _: Args<'_>) -> Outcome {
     Ok(Reply::OK)
 }
 
-/// A word as MONITOR shows it.
+/// Quotes a word as in the output of MONITOR.
 fn quoted(word: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b" \"");
     for &b in word {
@@ -34,7 +34,7 @@ fn quoted(word: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// Tells the monitors of a command that is about to run, before it is answered. `client` is empty for a script.
+/// Sends a command to the monitors before it runs. `client` is `None` for a command of a script.
 pub(in crate::embedded) fn feed(core: &mut Core, spec: &Spec, client: Option<u64>, db: usize, args: Args<'_>) {
     if core.monitors.is_empty() || spec.has(flag::UNSEEN) {
         return;

@@ -19,7 +19,7 @@ fn add(cx: &mut Cx<'_>, key: &[u8], by: i64) -> Outcome {
     Ok(Reply::Int(new))
 }
 
-/// Puts a new string in place of the old, keeping its expiry.
+/// Replaces a string and keeps its expiry.
 fn replace(cx: &mut Cx<'_>, key: &[u8], bytes: Vec<u8>, made: Made) -> Result<(), Fault> {
     if let Some(found) = cx.string(key)? {
         *found = Str { bytes, made };
@@ -48,7 +48,7 @@ pub(super) fn decrby(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     add(cx, args[1], by)
 }
 
-/// `a + b` as Redis computes and writes it. `None` for what is no number.
+/// `a + b`, computed and written as by Redis. A text that is no number gives `bad_a` or `bad_b`.
 fn float_sum(a: &[u8], b: &[u8], bad_a: Fault, bad_b: Fault) -> Result<String, Fault> {
     let x = number::float(a).ok_or(bad_a)?;
     let y = number::float(b).ok_or(bad_b)?;

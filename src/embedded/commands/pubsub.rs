@@ -18,7 +18,7 @@ fn verb(kind: Kind, subscribe: bool) -> &'static str {
 }
 
 impl Core {
-    /// How many subscriptions of the kind's count the client has.
+    /// How many subscriptions the client has, counted as in the confirmation of this kind.
     fn count(&mut self, kind: Kind, slot: usize) -> Reply {
         let count =
             self.client(slot).map_or(0, |c| if kind == Kind::Shard { c.shards.len() } else { c.subscriptions() });
@@ -72,7 +72,7 @@ pub(super) fn psubscribe(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 }
 
 pub(super) fn ssubscribe(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
-    // The other two are let through, for clients older than the rule.
+    // Only this command is refused. Redis allows the other two for clients that are older than the rule.
     if cx.mode == Mode::Exec {
         return Err(Fault::of("ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client"));
     }
@@ -91,7 +91,7 @@ pub(super) fn sunsubscribe(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     remove(cx, args, Kind::Shard)
 }
 
-/// A message on its way, encoded once for each protocol however many read it.
+/// A message to publish. It is encoded once for each protocol, for any number of receivers.
 struct Message {
     reply: Reply,
     encoded: [Option<Vec<u8>>; 2],

@@ -1,8 +1,9 @@
-//! SCAN and its family.
+//! SCAN, SSCAN, HSCAN and ZSCAN.
 //!
-//! A large collection is walked from its last index to its first. Removing an element swaps the last one into the gap:
-//! the last element was either visited already, or stays among those still to come. So every element that exists for the whole
-//! scan is returned, and a scan ends although elements are added meanwhile. The cursor is the number of indexes still to visit.
+//! A large collection is visited from its last index to its first. A removal moves the last element into the gap. The last
+//! element was either visited already, or is still to be visited after the move. So every element that exists for the whole scan
+//! is returned, and a scan ends although elements are added meanwhile. The cursor is the number of indexes that are still to be
+//! visited.
 
 use super::{Args, Cx, int_arg, is};
 use crate::embedded::glob;
@@ -17,7 +18,7 @@ struct Options<'a> {
 }
 
 fn cursor(arg: &[u8]) -> Result<u64, Fault> {
-    // strtoul: blanks and a sign are the only things Redis lets pass beside digits.
+    // As `strtoul` in Redis, which accepts only blanks and a sign besides digits.
     number::unsigned(arg.strip_prefix(b"+").unwrap_or(arg))
         .or_else(|| (arg.len() <= 20).then(|| std::str::from_utf8(arg).ok()?.parse().ok()).flatten())
         .ok_or(Fault::of("ERR invalid cursor"))
@@ -48,7 +49,7 @@ fn options(args: Args<'_>, keys: bool) -> Result<Options<'_>, Fault> {
     Ok(options)
 }
 
-/// The indexes this step visits, and the cursor after it.
+/// The indexes that this step visits, and the next cursor.
 fn step(cursor: u64, count: usize, len: usize) -> (std::ops::Range<usize>, usize) {
     let top = match usize::try_from(cursor) {
         Ok(n @ 1..) => n.min(len),
@@ -77,7 +78,7 @@ pub(super) fn scan(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     Ok(page(next, items))
 }
 
-/// What one step over a collection visits: all of a small one.
+/// The indexes that one step visits, and the next cursor. A small collection is visited in one step.
 fn window(cursor: u64, count: usize, len: usize, small: bool) -> (std::ops::Range<usize>, usize) {
     if small { (0..len, 0) } else { step(cursor, count, len) }
 }

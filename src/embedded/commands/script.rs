@@ -6,7 +6,7 @@ use crate::embedded::scripting::{self, Scripts};
 
 const NO_SCRIPT: Fault = Fault::of("NOSCRIPT No matching script. Please use EVAL.");
 
-/// Keys and arguments after `numkeys`.
+/// Splits the words after `numkeys` into keys and arguments.
 fn split(args: Args<'_>) -> Result<(Args<'_>, Args<'_>), Fault> {
     let n = int_arg(args[2])?;
     let rest = &args[3..];

@@ -1,4 +1,4 @@
-//! The server as a whole: INFO, TIME, COMMAND, FLUSHALL and what monitoring asks for.
+//! Commands about the whole server: INFO, TIME, COMMAND, FLUSHALL, and commands for monitoring.
 
 use std::fmt::Write as _;
 
@@ -11,7 +11,7 @@ use crate::embedded::reply::{Fault, Outcome, Reply, Wait};
 use crate::embedded::state::Pause;
 use crate::redis_commands::{Keys, Spec, flag};
 
-/// Stands for containers, which are never run themselves.
+/// The handler of commands with subcommands, which never run without one.
 pub(super) fn unreachable(_: &mut Cx<'_>, _: Args<'_>) -> Outcome {
     Err(Fault::SYNTAX)
 }
@@ -54,7 +54,7 @@ pub(super) fn echo(_: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 }
 
 pub(super) fn time(cx: &mut Cx<'_>, _: Args<'_>) -> Outcome {
-    // A script sees it go on, though keys expire for it by the time at which it began.
+    // For a script the reply advances, although keys expire by the time at which the script started.
     let micros = cx.core.clock.micros();
     Ok(Reply::bulks([(micros / 1_000_000).to_string(), (micros % 1_000_000).to_string()]))
 }
@@ -91,7 +91,7 @@ pub(super) fn flushall(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
 
 pub(super) fn swapdb(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     const BAD: [Fault; 2] = [Fault::of("ERR invalid first DB index"), Fault::of("ERR invalid second DB index")];
-    // Both must be numbers before either's range is looked at.
+    // Both arguments must be numbers before the range of either is checked.
     for (arg, bad) in args[1..].iter().zip(BAD) {
         number::integer(arg).filter(|&n| i32::try_from(n).is_ok()).ok_or(bad)?;
     }
@@ -114,7 +114,7 @@ pub(super) fn wait(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     if replicas <= 0 || !cx.may_wait() {
         return Ok(Reply::Int(0));
     }
-    // There are no replicas to wait for: only time can end this.
+    // There are no replicas, so only the timeout can end the wait.
     let deadline = if ms == 0 { None } else { cx.now().checked_add(ms) };
     Ok(Reply::Block(Box::new(Wait { keys: Vec::new(), deadline, empty: Reply::Int(0), args: Vec::new() })))
 }
@@ -135,7 +135,7 @@ pub(super) fn debug(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let (Some(until), true) = (deadline, cx.may_wait()) else {
         return Ok(Reply::OK);
     };
-    // Everyone waits, this client included, while the thread goes on serving other engines.
+    // All clients of this engine wait, also this one. The thread continues to serve other engines.
     cx.core.pause = Some(Pause { until, writes_only: false });
     Ok(Reply::Block(Box::new(Wait { keys: Vec::new(), deadline, empty: Reply::OK, args: Vec::new() })))
 }
@@ -255,7 +255,7 @@ pub(super) fn command_getkeys(_: &mut Cx<'_>, args: Args<'_>) -> Outcome {
         })
     })?;
     let keys = spec.keys.among(inner).ok_or(Fault::of("ERR Invalid arguments specified for command"))?;
-    // A script may have none just now.
+    // A script may be called without keys.
     if keys.is_empty() && spec.keys != Keys::Script {
         return Err(Fault::of("ERR The command has no key arguments"));
     }

@@ -189,7 +189,7 @@ pub(super) fn sdiffstore(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     store(cx, args, Algebra::Difference)
 }
 
-/// `numkeys key… [LIMIT n]` of SINTERCARD; 0 is no limit.
+/// Reads `numkeys key… [LIMIT n]` of SINTERCARD; 0 means no limit.
 fn card_arguments(args: Args<'_>) -> Result<(Args<'_>, usize), Fault> {
     let n = positive(args[1], "ERR numkeys should be greater than 0")?;
     let end = 2 + n;

@@ -1,4 +1,4 @@
-//! SORT and `SORT_RO`: lists, sets and sorted sets ordered by themselves or by other keys.
+//! SORT and `SORT_RO`: lists, sets and sorted sets, ordered by their elements or by the values of other keys.
 
 use std::cmp::Ordering;
 
@@ -8,7 +8,7 @@ use crate::embedded::number;
 use crate::embedded::reply::{Fault, Outcome, Reply, c_text};
 use crate::embedded::value::Value;
 
-/// A request as read from the arguments.
+/// The arguments of the command.
 #[derive(Debug, Default)]
 struct Query<'a> {
     descending: bool,
@@ -51,7 +51,7 @@ fn parse(args: Args<'_>, read_only: bool) -> Result<Query<'_>, Fault> {
     Ok(query)
 }
 
-/// What a pattern such as `weight_*` or `object_*->field` names for an element, if it is there.
+/// The value at the key or field of a pattern such as `weight_*` or `object_*->field` for an element, if it exists.
 fn look_up(cx: &mut Cx<'_>, pattern: &[u8], element: &[u8]) -> Option<Vec<u8>> {
     if pattern == b"#" {
         return Some(element.to_vec());
@@ -77,7 +77,7 @@ fn elements(cx: &mut Cx<'_>, key: &[u8]) -> Result<Vec<Vec<u8>>, Fault> {
         Some(Value::List(list)) => list.iter().map(|i| i.to_vec()).collect(),
         Some(Value::Set(set)) => set.members(),
         Some(Value::Zset(zset)) => {
-            // Redis converts what it sorts, and does not convert it back.
+            // Redis converts a sorted set to the large encoding for SORT, and does not convert it back.
             zset.small = false;
             zset.iter().map(|(member, _)| member.to_vec()).collect()
         }
@@ -85,7 +85,7 @@ fn elements(cx: &mut Cx<'_>, key: &[u8]) -> Result<Vec<Vec<u8>>, Fault> {
     })
 }
 
-/// A number as `strtod` reads the whole of a C string.
+/// A number, if `strtod` would read the whole C string.
 fn weight(text: &[u8]) -> Option<f64> {
     match c_text(text).trim_ascii_start() {
         b"" => Some(0.0),
@@ -99,7 +99,7 @@ struct Item {
     word: Option<Vec<u8>>,
 }
 
-/// Orders the elements as asked.
+/// Sorts the elements.
 fn order(cx: &mut Cx<'_>, found: Vec<Vec<u8>>, query: &Query<'_>, by: Option<&[u8]>) -> Result<Vec<Vec<u8>>, Fault> {
     let mut items = Vec::with_capacity(found.len());
     for element in found {
@@ -115,7 +115,7 @@ fn order(cx: &mut Cx<'_>, found: Vec<Vec<u8>>, query: &Query<'_>, by: Option<&[u
         };
         items.push(Item { element, score, word });
     }
-    // What is shown is compared as text up to a NUL byte, what is stored as bytes.
+    // Without STORE Redis compares texts up to a NUL byte; with STORE it compares all bytes.
     let stored = query.store.is_some();
     let shown = |word: &Option<Vec<u8>>| word.as_deref().map(|w| if stored { w.to_vec() } else { c_text(w).to_vec() });
     let compare = |a: &Item, b: &Item| {
@@ -128,7 +128,7 @@ fn order(cx: &mut Cx<'_>, found: Vec<Vec<u8>>, query: &Query<'_>, by: Option<&[u
     Ok(items.into_iter().map(|item| item.element).collect())
 }
 
-/// The window LIMIT leaves.
+/// The indexes that LIMIT selects.
 fn window(limit: Option<(i64, i64)>, len: usize) -> std::ops::Range<usize> {
     let Some((offset, count)) = limit else {
         return 0..len;
@@ -143,7 +143,7 @@ fn run(cx: &mut Cx<'_>, args: Args<'_>, read_only: bool) -> Outcome {
     let is_set = matches!(cx.entry(args[1]).map(|e| &e.value), Some(Value::Set(_)));
     let unsorted = query.by.is_some_and(|pattern| !c_text(pattern).contains(&b'*'));
     let ordered = if unsorted && is_set && (query.store.is_some() || cx.mode == super::Mode::Script) {
-        // A set has no order of its own, and what is stored or seen by a script must have one.
+        // A set has no order. For STORE and in scripts the result must be deterministic, so it is sorted.
         order(cx, found, &Query { alphabetical: true, store: query.store, ..Query::default() }, None)?
     } else if unsorted {
         let mut found = found;

@@ -6,7 +6,7 @@ use crate::embedded::reply::{Fault, Outcome, Reply, c_text};
 use crate::embedded::stream::{Fields, Group, Id, Stream, Trim, TrimTo};
 
 const BAD_ID: Fault = Fault::of("ERR Invalid stream ID specified as stream command argument");
-/// What an approximate trim removes at most when no LIMIT is given: a hundred nodes.
+/// The most entries that an approximate trim removes without LIMIT: a hundred nodes.
 const DEFAULT_LIMIT: usize = 10_000;
 
 pub(super) fn strict_id(arg: &[u8], missing: u64) -> Result<Id, Fault> {
@@ -24,7 +24,7 @@ fn loose_id(arg: &[u8], missing: u64) -> Result<Id, Fault> {
     }
 }
 
-/// Both ends of a range, `(` excluding one.
+/// Reads both ends of a range; `(` excludes an end.
 pub(super) fn interval(start: &[u8], end: &[u8]) -> Result<(Id, Id), Fault> {
     let from = match start.strip_prefix(b"(") {
         Some(rest) if !rest.is_empty() => {
@@ -41,7 +41,7 @@ pub(super) fn interval(start: &[u8], end: &[u8]) -> Result<(Id, Id), Fault> {
     Ok((from, to))
 }
 
-/// The id XADD was given.
+/// The id argument of XADD.
 #[derive(Debug, Clone, Copy)]
 enum NewId {
     Auto,
@@ -55,7 +55,7 @@ struct AddOrTrim {
     trim: Option<Trim>,
     no_make: bool,
     id: NewId,
-    /// The place of the first argument after the options.
+    /// The index of the first argument after the options.
     rest: usize,
 }
 
@@ -100,7 +100,7 @@ fn parse_options(args: Args<'_>, xadd: bool) -> Result<AddOrTrim, Fault> {
     Ok(parsed)
 }
 
-/// What stands behind `MAXLEN` or `MINID`, and how many words that are.
+/// Reads the words after `MAXLEN` or `MINID`. Also gives how many words they are.
 fn trim_of(is_min_id: bool, rest: &[&[u8]]) -> Result<(Trim, usize), Fault> {
     let mark = rest[0];
     let approximate = rest.len() >= 2 && mark == b"~";
@@ -115,7 +115,7 @@ fn trim_of(is_min_id: bool, rest: &[&[u8]]) -> Result<(Trim, usize), Fault> {
     Ok((Trim { to, approximate, limit: 0 }, words))
 }
 
-/// Sets how much may be trimmed at once, where that may be said.
+/// Sets the LIMIT of a trim, or refuses it if the trim cannot have one.
 fn bound_by(trim: &mut Option<Trim>, limit: Option<usize>, xadd: bool) -> Result<(), Fault> {
     match trim {
         None if limit.is_some_and(|limit| limit > 0) => {
@@ -281,7 +281,7 @@ pub(super) fn xrevrange(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     range(cx, args, true)
 }
 
-/// What XREAD and XREADGROUP ask for.
+/// The arguments of XREAD and XREADGROUP.
 #[derive(Debug, Default)]
 struct Read<'a> {
     count: Option<usize>,
@@ -290,7 +290,7 @@ struct Read<'a> {
     block: Option<Option<i64>>,
     group: Option<(&'a [u8], &'a [u8])>,
     no_ack: bool,
-    /// Where the first key is; its id is `keys` further on.
+    /// The index of the first key. The index of its id is larger by `keys`.
     first: usize,
     keys: usize,
 }
@@ -406,7 +406,7 @@ pub(super) fn xread(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     let Some(deadline) = read.block else {
         return Ok(Reply::NullArray);
     };
-    // `$` means the end as it is now, not as it is when the command runs again.
+    // `$` means the present end, also when the command runs again later. So it is replaced by an id.
     let ids: Vec<Vec<u8>> = after.into_iter().map(Id::text).collect();
     let mut again = args.to_vec();
     for (i, id) in ids.iter().enumerate() {
@@ -454,7 +454,7 @@ pub(super) fn xreadgroup(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
             Some(after) => Some(history(stream, group, consumer, after, n, now)),
             None => deliver_new(stream, group, consumer, n, read.no_ack, now),
         };
-        // A read of a group is no change for clients that watch the key or wait for its entries.
+        // A read by a group is not a change for clients that watch the key or wait for entries.
         cx.db().recount(key);
         if let Some(entries) = entries {
             found.push((key.to_vec(), Reply::Array(entries)));
@@ -495,7 +495,7 @@ fn check_group(cx: &mut Cx<'_>, key: &[u8], group: &[u8]) -> Result<(), Fault> {
     ))
 }
 
-/// What a consumer was given and has not acknowledged; a deleted entry shows without fields.
+/// The entries that a consumer got and has not acknowledged. A deleted entry has no fields.
 fn history(stream: &mut Stream, group: &[u8], consumer: &[u8], after: Id, n: usize, now: i64) -> Vec<Reply> {
     let Stream { entries, groups, .. } = stream;
     let (Some(group), Some(from)) = (groups.get_mut(group), after.next()) else {
@@ -518,7 +518,7 @@ fn history(stream: &mut Stream, group: &[u8], consumer: &[u8], after: Id, n: usi
         .collect()
 }
 
-/// Gives a consumer entries that the group has not read; `None` when there are none.
+/// Delivers entries that the group has not read yet to a consumer; `None` if there are none.
 fn deliver_new(
     stream: &mut Stream,
     group: &[u8],

@@ -1,4 +1,4 @@
-//! Consumer groups: making them, and what is pending in them.
+//! Consumer groups and their pending entries.
 
 use super::stream::{entry, interval, strict_id};
 use super::{Args, Cx, int_arg, is};
@@ -14,7 +14,7 @@ fn group<'a>(cx: &'a mut Cx<'_>, key: &[u8], name: &[u8]) -> Result<&'a mut Grou
     cx.stream(key)?.and_then(|s| s.groups.get_mut(name)).ok_or_else(|| no_group(key, name))
 }
 
-/// The group of an XGROUP subcommand, which has its own words for what is missing.
+/// The group of an XGROUP subcommand, which has its own errors for a missing key or group.
 fn xgroup_target<'a>(cx: &'a mut Cx<'_>, args: Args<'_>) -> Result<&'a mut Group, Fault> {
     let stream = cx.stream(args[2])?.ok_or(KEY_MUST_EXIST)?;
     stream.groups.get_mut(args[3]).ok_or_else(|| {
@@ -28,7 +28,7 @@ const KEY_MUST_EXIST: Fault = Fault::of(
     "ERR The XGROUP subcommand requires the key to exist. Note that for CREATE you may want to use the MKSTREAM option to create an empty stream automatically.",
 );
 
-/// The options after the id: whether to make the stream, and how many entries count as read.
+/// Reads the options after the id: whether to create the stream, and how many entries count as read.
 fn create_options(args: Args<'_>, create: bool) -> Result<(bool, Option<i64>), Fault> {
     let (mut make, mut read) = (false, None);
     let mut i = 5;
@@ -224,7 +224,7 @@ fn claim_options(args: Args<'_>, now: i64) -> Result<Claim, Fault> {
         }
         i += 1;
     }
-    // A time in the future or before the epoch is now.
+    // A time in the future or before the epoch becomes the present time.
     claim.delivered = claim.delivered.map(|at| if at < 0 || at > now { now } else { at });
     Ok(claim)
 }

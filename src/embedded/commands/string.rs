@@ -27,7 +27,7 @@ pub(super) fn getset(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     Ok(reply)
 }
 
-/// What SET's and GETEX's options say about expiry.
+/// The expiry options of SET and GETEX.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Expiry<'a> {
     None,

@@ -1,4 +1,4 @@
-//! Who runs each command. What is known of it stands in the crate's table of commands.
+//! The handler of each command. The properties of commands are in the crate's table of commands.
 
 use super::{
     Handler, acl, auth, bitfield, bits, client, config, dump, generic, geo, geo_search, hash, hyperloglog, keys, lcs,
@@ -6,8 +6,8 @@ use super::{
     transaction, zset, zset_range, zset_store,
 };
 
-/// By the names of the table of commands; a random sequence for the comparison with a server is in
-/// `tests/embedded_differential/templates`, a word for the fuzzer in `fuzz/dict/engine.dict`.
+/// The handlers, by the names in the table of commands. Every command also has random calls for the comparison with a server, in
+/// `tests/embedded_differential/templates`, and a word for the fuzzer, in `fuzz/dict/engine.dict`.
 pub(super) static HANDLERS: &[(&str, Handler)] = &[
     // strings
     ("append", string::append),

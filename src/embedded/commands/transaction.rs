@@ -14,12 +14,12 @@ fn any_queued(client: &Client, flags: u16) -> bool {
     })
 }
 
-/// Whether EXEC would write.
+/// Whether EXEC would run a command that writes.
 pub(in crate::embedded) fn writes(client: &Client) -> bool {
     any_queued(client, flag::WRITE)
 }
 
-/// Whether EXEC would need memory.
+/// Whether EXEC would run a command that may use more memory.
 pub(in crate::embedded) fn grows(client: &Client) -> bool {
     any_queued(client, flag::DENY_OOM)
 }

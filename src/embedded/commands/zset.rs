@@ -1,4 +1,4 @@
-//! Sorted sets: adding, removing, asking for members.
+//! Sorted sets: adding, removing and reading members.
 
 use super::hash::{paired, random_count, random_indexes};
 use super::zset_range::{lex_range, score_range};
@@ -10,7 +10,7 @@ use crate::embedded::zset::Zset;
 const NAN: Fault = Fault::of("ERR resulting score is not a number (NaN)");
 
 #[derive(Debug, Default, Clone, Copy)]
-#[expect(clippy::struct_excessive_bools, reason = "ZADD's options, each on or off")]
+#[expect(clippy::struct_excessive_bools, reason = "independent options of ZADD")]
 struct Add {
     nx: bool,
     xx: bool,
@@ -20,7 +20,7 @@ struct Add {
     increment: bool,
 }
 
-/// What one ZADD pair did.
+/// The effect of one pair of ZADD.
 enum Added {
     New(f64),
     Updated(f64),

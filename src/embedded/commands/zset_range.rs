@@ -12,7 +12,7 @@ use crate::embedded::zset::{LexEnd, ScoreEnd, Zset};
 
 fn score_end(arg: &[u8]) -> Result<ScoreEnd, Fault> {
     const BAD: Fault = Fault::of("ERR min or max is not a float");
-    // As `strtod` on a C string: nothing at all is zero, blanks in front do not count.
+    // As `strtod` reads a C string: an empty text is zero, and leading blanks are ignored.
     let read = |text: &[u8]| match c_text(text).trim_ascii_start() {
         b"" => Some(0.0),
         text => number::float(text),
@@ -48,7 +48,7 @@ enum By {
     Lex,
 }
 
-/// A range command as asked.
+/// The arguments of a range command.
 struct Query<'a> {
     by: By,
     reverse: bool,
@@ -118,7 +118,7 @@ fn run(cx: &mut Cx<'_>, key: &[u8], mut query: Query<'_>) -> Result<Parsed, Faul
     Ok(Parsed { items: items.unwrap_or_default(), with_scores })
 }
 
-/// Applies LIMIT to a range of ranks, from the side the reader starts at.
+/// Applies LIMIT to a range of ranks, from its end if `reverse`.
 fn window(range: Range<usize>, offset: i64, limit: i64, reverse: bool) -> Range<usize> {
     let Ok(offset) = usize::try_from(offset) else {
         return range.start..range.start;
@@ -134,7 +134,7 @@ fn window(range: Range<usize>, offset: i64, limit: i64, reverse: bool) -> Range<
     }
 }
 
-/// Members with or without scores, as this reader's protocol shows them.
+/// Members with or without scores, in the form of the reader's protocol.
 pub(super) fn members(items: Vec<(Vec<u8>, f64)>, with_scores: bool, resp3: bool) -> Reply {
     if with_scores {
         return paired(items.into_iter().map(|(m, s)| (Reply::Bulk(m), Reply::Double(s))), resp3);
@@ -191,7 +191,7 @@ pub(super) fn zrangestore(cx: &mut Cx<'_>, args: Args<'_>) -> Outcome {
     Ok(Reply::len(found.items.len()))
 }
 
-/// Takes elements off one end.
+/// Removes elements from one end.
 fn take(zset: &mut Zset, max: bool, count: usize) -> Vec<(Vec<u8>, f64)> {
     let n = count.min(zset.len());
     let range = if max { zset.len() - n..zset.len() } else { 0..n };
@@ -222,7 +222,7 @@ fn pop(cx: &mut Cx<'_>, args: Args<'_>, max: bool) -> Outcome {
     if !items.is_empty() {
         cx.changed(args[1]);
     }
-    // Without a count RESP3 gets the one pair flat too.
+    // Without a count the one pair is flat in RESP3 too.
     Ok(members(items, true, resp3 && count.is_some()))
 }
 

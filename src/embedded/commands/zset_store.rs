@@ -1,4 +1,4 @@
-//! Sorted sets: unions, intersections and differences, with sets as sources too.
+//! Sorted sets: unions, intersections and differences. Sets may be sources too.
 
 use std::collections::HashMap;
 
@@ -49,7 +49,7 @@ impl Aggregate {
     }
 }
 
-/// What becomes of the result.
+/// The use of the result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Usage {
     Show,
@@ -151,7 +151,7 @@ fn merge(sources: &[Scores], weights: &[f64], aggregate: Aggregate, algebra: Alg
         }
         return result;
     }
-    // From the smallest source on, as Redis sums: the order can show in the last digit.
+    // Redis adds scores from the smallest source to the largest. The order can change the last digit.
     let mut order: Vec<usize> = (0..sources.len()).collect();
     order.sort_by_key(|&i| sources[i].len());
     for (member, score) in &sources[order[0]] {

@@ -6,7 +6,7 @@ use mlua::{Lua, MultiValue, Table, Value};
 
 use super::raise;
 
-/// An argument as a signed 32-bit integer, wrapped around as the library does.
+/// An argument as a signed 32-bit integer, with the wrapping of the library.
 fn operand(lua: &Lua, args: &MultiValue, n: usize, function: &str) -> mlua::Result<i32> {
     let value = args.get(n - 1);
     let number = value.cloned().map(|v| lua.coerce_number(v)).transpose()?.flatten();
@@ -14,7 +14,7 @@ fn operand(lua: &Lua, args: &MultiValue, n: usize, function: &str) -> mlua::Resu
         return Err(raise::expected(lua, n, function, "number", value));
     };
     // Adding 2^52 + 2^51 leaves the rounded number's low 32 bits at the bottom of the mantissa.
-    #[expect(clippy::cast_possible_truncation, reason = "the low half is what is wanted")]
+    #[expect(clippy::cast_possible_truncation, reason = "only the low half is needed")]
     Ok(((number + 6_755_399_441_055_744.0).to_bits() as u32).cast_signed())
 }
 

@@ -1,4 +1,4 @@
-//! `cjson` as Redis ships it: empty tables become `{}`, `null` becomes `cjson.null`, numbers have 14 digits.
+//! `cjson` with the settings of Redis: empty tables become `{}`, `null` becomes `cjson.null`, numbers have 14 digits.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -11,12 +11,12 @@ use crate::embedded::number;
 
 const SAFE_ARRAY: i64 = 10;
 const SPARSE_RATIO: i64 = 2;
-/// Bytes of a string that are written between two looks at its length.
+/// How many bytes of a string are written between two checks of the length.
 const PIECE: usize = 64 * 1024;
-/// However deep a script allows, the thread's stack is not endless.
+/// The deepest nesting, also if the script allows more: the thread's stack is limited.
 const DEEPEST: usize = 4000;
 
-/// What the configuration functions change.
+/// The settings that the configuration functions change.
 #[derive(Debug)]
 struct Settings {
     encode_depth: Cell<usize>,
@@ -336,7 +336,7 @@ impl Reader<'_> {
         Token { kind: Kind::Bad("invalid token"), at }
     }
 
-    /// The longest prefix that `strtod` would read.
+    /// Reads the longest prefix that `strtod` would read.
     fn number(&mut self) -> Kind {
         let rest = &self.bytes[self.at..];
         let sign = usize::from(matches!(rest.first(), Some(b'-' | b'+')));
@@ -491,7 +491,7 @@ impl Reader<'_> {
     }
 }
 
-/// How many bytes of `text` are an unsigned decimal number.
+/// The length of the unsigned decimal number at the start of `text`.
 fn decimal_length(text: &[u8]) -> usize {
     let digits = |from: usize| text[from..].iter().take_while(|b| b.is_ascii_digit()).count();
     let whole = digits(0);
@@ -514,7 +514,7 @@ fn decimal_length(text: &[u8]) -> usize {
     len
 }
 
-/// `\uXXXX`, or two of them for a character beyond the basic plane: bytes read, character.
+/// Reads `\uXXXX`, or two of them for a character beyond the basic plane. Gives the number of bytes and the character.
 fn unicode(text: &[u8]) -> Option<(usize, char)> {
     let unit = |at: usize| {
         let digits = std::str::from_utf8(text.get(at..at + 4)?).ok()?;

@@ -1,4 +1,4 @@
-//! `cmsgpack`: `MessagePack` as Redis' scripts use it.
+//! `cmsgpack`: `MessagePack` for scripts, as in Redis.
 
 use mlua::{Lua, MultiValue, Table, Value};
 
@@ -77,7 +77,7 @@ fn write_number(n: f64, out: &mut Vec<u8>) {
         return write_int(n as i64, out);
     }
     let short = n as f32;
-    // NaN is like nothing, not even like itself.
+    // NaN is not equal to itself, so it never counts as equal to its short form.
     if !n.is_nan() && f64::from(short).to_bits() == n.to_bits() {
         tagged(0xca, &short.to_be_bytes(), out);
     } else {
@@ -85,7 +85,7 @@ fn write_number(n: f64, out: &mut Vec<u8>) {
     }
 }
 
-/// A length with the tags for its sizes: fixed (below `limit`), 8 bits (if there is one), 16 bits, 32 bits.
+/// Writes a length with the tag of its size: fixed (below `limit`), 8 bits (if there is such a tag), 16 bits, 32 bits.
 fn write_length(len: usize, fixed: u8, limit: usize, tags: [Option<u8>; 3], out: &mut Vec<u8>) {
     if len < limit {
         out.push(fixed | u8::try_from(len).unwrap_or(0));
@@ -104,7 +104,7 @@ fn write_string(text: &[u8], out: &mut Vec<u8>) {
 }
 
 fn write_table(lua: &Lua, table: &Table, out: &mut Vec<u8>, level: usize) -> mlua::Result<()> {
-    // Looked at twice, since Lua holds only some thousands of values for us at a time.
+    // The table is read twice, because Rust can hold only some thousands of Lua values at a time.
     let whole = |key: &Value| match key {
         Value::Integer(n) if *n > 0 => usize::try_from(*n).ok(),
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole and positive")]
@@ -147,7 +147,7 @@ impl Reader<'_> {
         Ok(taken)
     }
 
-    /// A big-endian number of `n` bytes.
+    /// Reads a big-endian number of `n` bytes.
     fn uint(&mut self, n: usize) -> mlua::Result<u64> {
         Ok(self.take(n)?.iter().fold(0, |value, &b| value << 8 | u64::from(b)))
     }
@@ -161,7 +161,7 @@ impl Reader<'_> {
         Ok(Value::String(lua.create_string(self.take(len)?)?))
     }
 
-    #[expect(clippy::cast_possible_wrap, reason = "two's complement is how they were written")]
+    #[expect(clippy::cast_possible_wrap, reason = "the numbers are in two's complement")]
     #[expect(clippy::cast_precision_loss, reason = "Lua has only doubles")]
     fn signed(&mut self, n: usize) -> mlua::Result<Value> {
         let shift = 64 - 8 * u32::try_from(n).unwrap_or(8);
@@ -227,7 +227,7 @@ impl Reader<'_> {
     }
 }
 
-/// Up to `limit` values (0: all) from `offset`; the offset after them, -1 at the end.
+/// Reads up to `limit` values (0: all) from `offset`. Also gives the offset after them, or -1 at the end.
 fn read(lua: &Lua, input: &Value, function: &str, limit: usize, offset: usize) -> mlua::Result<(Vec<Value>, i64)> {
     let Some(text) = lua.coerce_string(input.clone())? else {
         return Err(raise::expected(lua, 1, function, "string", Some(input)));
@@ -271,10 +271,10 @@ fn unpack_some(lua: &Lua, input: &Value, function: &str, limit: i64, offset: Opt
     let offset = offset.unwrap_or(0);
     if let (Ok(limit), Ok(offset)) = (usize::try_from(limit), usize::try_from(offset)) {
         let read = read(lua, input, function, limit, offset)?;
-        // All of it has no offset after it.
+        // If all values are read, no offset is returned.
         return Ok(if limit == 0 && offset == 0 { MultiValue::from_iter(read.0) } else { with_offset(read) });
     }
-    // What Redis calls the limit there is the length.
+    // In the error of Redis the limit is the length of the text.
     let len = lua.coerce_string(input.clone())?.map_or(0, |text| text.as_bytes().len());
     let text = format!("Invalid request to unpack with offset of {offset} and limit of {len}.");
     Err(raise::string(lua, text))

@@ -1,4 +1,4 @@
-//! Replies to Lua values, and Lua values to replies.
+//! Conversion of replies to Lua values, and of Lua values to replies.
 
 use mlua::{Lua, Table, Value};
 
@@ -7,17 +7,17 @@ use super::watchdog::spend;
 use crate::embedded::number::{double, float, general, i64_bytes};
 use crate::embedded::reply::Reply;
 
-/// Deeper than this a returned table is not followed.
+/// The deepest nesting of tables that is converted to a reply.
 const MAX_DEPTH: usize = 1000;
-/// More tables than this are not followed either.
+/// The most tables that are converted to one reply.
 const MAX_TABLES: usize = 1_000_000;
-/// More values than this are not returned: one table may be there many times over.
+/// The most values that are converted to one reply. They may be more than the script created: a table may occur many times.
 const MAX_VALUES: usize = 16_000_000;
 
-/// The most values a function of Redis' libraries returns: what fits on Lua's stack.
+/// The most values that a library function returns. Lua's stack has no room for more.
 pub(super) const MOST_RESULTS: usize = 7900;
 
-/// A reply as `redis.call` returns it.
+/// The value that `redis.call` returns for a reply.
 pub(super) fn to_lua(lua: &Lua, reply: Reply, resp3: bool) -> mlua::Result<Value> {
     Ok(match reply {
         Reply::Status(text) => single(lua, "ok", Value::String(lua.create_string(&text)?))?,
@@ -76,7 +76,7 @@ fn single(lua: &Lua, field: &str, value: Value) -> mlua::Result<Value> {
     Ok(Value::Table(table))
 }
 
-/// An error as `redis.pcall` returns it.
+/// The table that `redis.pcall` returns for an error.
 pub(super) fn error_table(lua: &Lua, text: &[u8]) -> mlua::Result<Value> {
     let table = lua.create_table_with_capacity(0, 2)?;
     table.raw_set("ignore_error_stats_update", true)?;
@@ -84,7 +84,7 @@ pub(super) fn error_table(lua: &Lua, text: &[u8]) -> mlua::Result<Value> {
     Ok(Value::Table(table))
 }
 
-/// A number, however it is held.
+/// A Lua integer or float as a float.
 #[expect(clippy::cast_precision_loss, reason = "Lua has only doubles")]
 pub(super) fn number(value: &Value) -> Option<f64> {
     match value {
@@ -115,17 +115,17 @@ fn flat(text: Vec<u8>) -> Vec<u8> {
     text.into_iter().map(|b| if b == b'\r' || b == b'\n' { b' ' } else { b }).collect()
 }
 
-/// What a script returned, as a reply.
+/// The reply for the value that a script returned.
 pub(super) fn to_reply(value: &Value, resp3: bool) -> Reply {
     Returned { resp3, left: MAX_TABLES, values: MAX_VALUES }.reply(value, 0)
 }
 
-/// A script's value on its way to a reply.
+/// The conversion of a script's value to a reply.
 struct Returned {
     resp3: bool,
-    /// Tables that may still be followed: one may hold itself many times over.
+    /// How many tables may still be converted. A table may contain itself many times.
     left: usize,
-    /// Values that may still be returned.
+    /// How many values may still be converted.
     values: usize,
 }
 

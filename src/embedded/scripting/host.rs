@@ -1,8 +1,8 @@
-//! One Lua state and what scripts find in it.
+//! One Lua state, with its globals and libraries.
 //!
-//! Scripts see the globals and library tables through proxies: empty tables that read from the real ones and refuse to
-//! be written, because plain Lua 5.1 has no read-only tables. The one visible difference is that `pairs` over such a
-//! table finds nothing.
+//! Scripts access the globals and the library tables through proxies, because plain Lua 5.1 has no read-only tables. A proxy is
+//! an empty table that reads from the real table and refuses writes. The only visible difference is that `pairs` over a proxy
+//! finds nothing.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use super::watchdog::Watchdog;
 use super::{Slot, bit, cjson, cmsgpack, packed, random, redis_api};
 use crate::embedded::reply::Fault;
 
-/// What Redis leaves of Lua's base library.
+/// The functions of Lua's base library that Redis removes.
 const REMOVED: &[&str] =
     &["print", "dofile", "loadfile", "require", "module", "newproxy", "package", "getfenv", "setfenv"];
 const READONLY: &str = "Attempt to modify a readonly table";
@@ -51,7 +51,7 @@ pub(super) struct Host {
     lua: Lua,
     pub(super) running: Slot,
     watchdog: Watchdog,
-    /// Lua's own `xpcall`: no instruction runs after the script, which one that was stopped would not survive.
+    /// Lua's own `xpcall`. It runs no Lua instruction after the script; in a stopped state every instruction raises an error.
     xpcall: Function,
     on_error: Function,
     /// The real globals, behind the proxy.
@@ -83,7 +83,7 @@ impl Host {
         Ok(Host { lua, running, watchdog, xpcall, on_error, globals })
     }
 
-    /// Makes the state ready for the next script.
+    /// Prepares the state for the next script.
     pub(super) fn settle(&self, killed: bool) {
         self.watchdog.settle(&self.lua, killed);
     }
@@ -107,7 +107,7 @@ impl Host {
         Ok(())
     }
 
-    /// The script's value, or the error it ended with.
+    /// Runs the script. Gives its value, or its error.
     pub(super) fn call(&self, script: &Function) -> Result<Value, Value> {
         match self.xpcall.call::<MultiValue>((script, &self.on_error)) {
             Ok(mut values) => {
@@ -120,7 +120,7 @@ impl Host {
     }
 }
 
-/// `loadstring`, of source only: nothing checks bytecode, so a broken piece of it would end the process.
+/// `loadstring`, for source only. Lua does not check bytecode, so malformed bytecode could crash the process.
 fn load_string(lua: &Lua, args: MultiValue) -> mlua::Result<MultiValue> {
     let given = args.front();
     let Some(source) = given.cloned().map(|given| lua.coerce_string(given)).transpose()?.flatten() else {
@@ -130,7 +130,7 @@ fn load_string(lua: &Lua, args: MultiValue) -> mlua::Result<MultiValue> {
     compiled(lua, &source.as_bytes(), &name)
 }
 
-/// `load`, of source only, which a function gives piece by piece.
+/// `load`, for source only. A function returns the source piece by piece.
 fn load(lua: &Lua, args: MultiValue) -> mlua::Result<MultiValue> {
     let Some(Value::Function(pieces)) = args.front() else {
         return Err(raise::expected(lua, 1, "load", "function", args.front()));
@@ -152,7 +152,7 @@ fn chunk_name(lua: &Lua, args: &MultiValue) -> mlua::Result<Option<Vec<u8>>> {
 }
 
 fn compiled(lua: &Lua, source: &[u8], name: &[u8]) -> mlua::Result<MultiValue> {
-    // As C has it, a name ends with its first NUL.
+    // In C a name ends at its first NUL.
     let name = String::from_utf8_lossy(name.split(|byte| *byte == 0).next().unwrap_or_default());
     Ok(match compile(lua, source, &name) {
         Ok(function) => MultiValue::from_iter([Value::Function(function)]),
@@ -160,7 +160,7 @@ fn compiled(lua: &Lua, source: &[u8], name: &[u8]) -> mlua::Result<MultiValue> {
     })
 }
 
-/// Compiles source, never bytecode; or says what is wrong with it.
+/// Compiles source, never bytecode.
 fn compile(lua: &Lua, source: &[u8], name: &str) -> Result<Function, String> {
     lua.load(source).set_name(name).set_mode(mlua::chunk::ChunkMode::Text).into_function().map_err(
         |error| match error {
@@ -170,7 +170,7 @@ fn compile(lua: &Lua, source: &[u8], name: &str) -> Result<Function, String> {
     )
 }
 
-/// The message handler of a script: makes every error a table that knows where it happened.
+/// The message handler of a script. It makes every error a table that has the position of the error.
 fn on_error(lua: &Lua, error: Value) -> mlua::Result<Value> {
     let table = match raise::to_lua(lua, error)? {
         Value::Table(table) => table,
@@ -181,7 +181,7 @@ fn on_error(lua: &Lua, error: Value) -> mlua::Result<Value> {
         }
     };
     let mut level = 1;
-    // The handler itself and the function that raised, where that is not Lua.
+    // The levels of the handler itself, and of the function that raised the error if it is not a Lua function.
     let mut natives = 2;
     while let Some((source, native, line)) = lua.inspect_stack(level, |frame| {
         let source = frame.source();
@@ -205,11 +205,11 @@ fn on_error(lua: &Lua, error: Value) -> mlua::Result<Value> {
     Ok(Value::Table(table))
 }
 
-/// Puts proxies in place of the globals and of every library.
+/// Replaces the globals and every library by proxies.
 fn protect(lua: &Lua, globals: &Table) -> mlua::Result<()> {
     let refuse = lua.create_function(|lua, _: MultiValue| -> mlua::Result<()> { Err(raise::string(lua, READONLY)) })?;
     let sealed = lua.create_table()?;
-    // Everything that must not be changed through rawset or setmetatable.
+    // The tables that rawset and setmetatable must not change.
     let proxies = lua.create_table()?;
     let proxy = |real: &Table| -> mlua::Result<Table> {
         let proxy = lua.create_table()?;
@@ -227,7 +227,7 @@ fn protect(lua: &Lua, globals: &Table) -> mlua::Result<()> {
         globals.raw_set(name, proxy(&real)?)?;
     }
     if let Some(meta) = lua.type_metatable::<LuaString>() {
-        // What `('').upper` finds is what `string.upper` is.
+        // `('').upper` is the same function as `string.upper`.
         meta.raw_set("__index", globals.raw_get::<Table>("string")?)?;
         let shown = proxy(&meta)?;
         meta.raw_set("__metatable", shown)?;
@@ -245,7 +245,7 @@ fn protect(lua: &Lua, globals: &Table) -> mlua::Result<()> {
     lua.set_globals(outer)
 }
 
-/// `rawset` and `setmetatable` that know the proxies.
+/// Replaces `rawset` and `setmetatable` by functions that refuse proxies.
 fn install_guards(lua: &Lua, globals: &Table, proxies: &Table) -> mlua::Result<()> {
     let known = proxies.clone();
     let is_sealed = move |table: &Table| known.raw_get::<bool>(table).unwrap_or(false);

@@ -1,10 +1,10 @@
-//! Lua: scripts by their SHA-1, one Lua state per engine, and the run of a script.
+//! Lua: the scripts by their SHA-1, one Lua state for each engine, and the execution of scripts.
 //!
-//! While a script runs, the engine's whole state is in the host's [`Running`] slot, where `redis.call` reaches it, and
-//! comes back when the script ends. A script that runs past `lua-time-limit` answers other clients with BUSY and accepts
-//! SCRIPT KILL (`watchdog`). After [`HARD_LIMIT`] times that limit the script is stopped.
+//! While a script runs, the engine's whole state is in the host's [`Running`] slot, so that `redis.call` can access it. It is
+//! moved back when the script ends. If a script runs longer than `lua-time-limit`, other clients get BUSY and may use SCRIPT KILL
+//! (`watchdog`). After [`HARD_LIMIT`] times that limit the script is stopped.
 
-#![expect(clippy::needless_pass_by_value, reason = "Lua hands arguments over by value")]
+#![expect(clippy::needless_pass_by_value, reason = "Lua passes arguments by value")]
 
 mod bit;
 mod cjson;
@@ -30,23 +30,23 @@ use super::reply::{Fault, Reply};
 use super::state::Core;
 use host::Host;
 
-/// Times `lua-time-limit`.
+/// After this many times `lua-time-limit` a script is stopped.
 const HARD_LIMIT: u32 = 2;
 
-/// A script on its way, with the engine it works on.
+/// A running script, with the state of its engine.
 #[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a rule of its own for the script")]
+#[expect(clippy::struct_excessive_bools, reason = "independent rules for the script")]
 struct Running {
     core: Core,
     slot: usize,
     db: usize,
     resp3: bool,
     readonly: bool,
-    /// Over `maxmemory` when it began.
+    /// Whether the memory was over `maxmemory` when the script started.
     oom: bool,
     allow_oom: bool,
     wrote: bool,
-    /// What the keys took when it began, in bytes.
+    /// The memory of the keys when the script started, in bytes.
     used: usize,
     started: Instant,
     killed: bool,
@@ -59,11 +59,11 @@ struct Script {
     function: Function,
     no_writes: bool,
     allow_oom: bool,
-    /// Declared with a shebang, which makes Redis check more before it starts.
+    /// The script has a shebang, for which Redis makes more checks before the start.
     declared: bool,
 }
 
-/// The scripts of an engine and the Lua state they live in, made with the first one.
+/// The scripts of an engine and their Lua state, which is created with the first script.
 #[derive(Default)]
 pub(super) struct Scripts {
     host: Option<Rc<Host>>,
@@ -119,7 +119,7 @@ struct Flags {
     allow_oom: bool,
 }
 
-/// Reads `#!lua flags=a,b`, and gives the source with that line emptied.
+/// Reads `#!lua flags=a,b`. Also gives the source with an empty line in its place.
 fn shebang(source: &[u8]) -> Result<(Flags, Vec<u8>), Fault> {
     let mut flags = Flags::default();
     if !source.starts_with(b"#!") {
@@ -148,11 +148,11 @@ fn shebang(source: &[u8]) -> Result<(Flags, Vec<u8>), Fault> {
             }
         }
     }
-    // Only the line's end stays, so that line numbers do.
+    // The end of the line is kept, so that line numbers do not change.
     Ok((flags, source[end..].to_vec()))
 }
 
-/// Runs a script that is known.
+/// Runs a script that was loaded.
 pub(super) fn run(cx: &mut Cx<'_>, sha: &str, keys: &[&[u8]], values: &[&[u8]], readonly: bool) -> Reply {
     let Some(script) = cx.core.scripts.known.get(sha).cloned() else {
         return Reply::Error(b"NOSCRIPT No matching script. Please use EVAL.".to_vec());
@@ -204,7 +204,7 @@ pub(super) fn run(cx: &mut Cx<'_>, sha: &str, keys: &[&[u8]], values: &[&[u8]], 
     }
 }
 
-/// The error reply of a script that raised.
+/// The error reply for the error of a script.
 fn failure(error: &Value, sha: &str) -> Reply {
     let Value::Table(table) = error else {
         let text = raise::text(error);

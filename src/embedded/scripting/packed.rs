@@ -17,7 +17,7 @@ pub(super) fn table(lua: &Lua) -> mlua::Result<Table> {
     Ok(packed)
 }
 
-/// Walks a format string.
+/// Reads a format string.
 struct Format<'a> {
     lua: &'a Lua,
     text: &'a [u8],
@@ -36,7 +36,7 @@ enum Item {
     Float(usize),
     /// `s`: zero-terminated.
     Terminated,
-    /// `c`: this many bytes; 0 takes the size from elsewhere.
+    /// `c`: this many bytes. For 0 the size is the previous number, or the length of the whole argument.
     Bytes(usize),
     Pad,
     Nothing,
@@ -104,7 +104,7 @@ impl<'a> Format<'a> {
         }))
     }
 
-    /// How many bytes of padding an element of this size needs at this place.
+    /// How many bytes of padding an element needs at the offset `at`.
     fn padding(&self, item: &Item, at: usize) -> usize {
         let size = match item {
             Item::Integer { size, .. } | Item::Float(size) => *size,
@@ -137,7 +137,7 @@ fn text_argument(lua: &Lua, args: &MultiValue, n: usize) -> mlua::Result<Vec<u8>
     }
 }
 
-/// The bytes of an integer in the order asked for; wider ones are filled up with zeros.
+/// The bytes of an integer in the given order. Sizes above eight bytes are filled up with zeros.
 fn integer_bytes(value: u64, size: usize, little: bool) -> Vec<u8> {
     let mut bytes: Vec<u8> = value.to_le_bytes().into_iter().chain(std::iter::repeat(0)).take(size).collect();
     if !little {
@@ -179,7 +179,7 @@ fn pack(lua: &Lua, args: MultiValue) -> mlua::Result<mlua::LuaString> {
                 let bytes = text_argument(lua, &args, n)?;
                 let size = if size == 0 { bytes.len() } else { size };
                 if bytes.len() < size {
-                    // The library names the argument after it.
+                    // The library names the next argument in this error.
                     return Err(raise::argument(lua, n + 1, "pack", "string too short"));
                 }
                 out.extend_from_slice(&bytes[..size]);
@@ -192,7 +192,8 @@ fn pack(lua: &Lua, args: MultiValue) -> mlua::Result<mlua::LuaString> {
     lua.create_string(&out)
 }
 
-/// Reads one item from the start of `data` into `values`; `None`: the place is behind the end. Gives how many bytes it took.
+/// Reads one item from the start of `data` into `values`. `data` is `None` if the offset is beyond the end. Gives how many bytes
+/// were read.
 fn read(lua: &Lua, item: &Item, little: bool, data: Option<&[u8]>, values: &mut Vec<Value>) -> mlua::Result<usize> {
     let take = |size: usize| {
         data.and_then(|data| data.get(..size)).ok_or_else(|| raise::argument(lua, 2, "unpack", "data string too short"))
@@ -232,7 +233,7 @@ fn read(lua: &Lua, item: &Item, little: bool, data: Option<&[u8]>, values: &mut 
             let size = if size > 0 {
                 size
             } else {
-                // The size is the number just read.
+                // The size is the number that was read before.
                 let Some(n) = values.pop().as_ref().and_then(convert::number) else {
                     return Err(raise::string(lua, "format 'c0' needs a previous size"));
                 };
@@ -276,7 +277,7 @@ fn unpack(lua: &Lua, args: MultiValue) -> mlua::Result<MultiValue> {
     Ok(MultiValue::from_iter(values))
 }
 
-/// The number in big-endian bytes, of which the last eight count.
+/// The number in big-endian bytes. Only the last eight bytes count.
 #[expect(clippy::cast_precision_loss, reason = "Lua has only doubles")]
 fn integer_value(bytes: &[u8], signed: bool) -> f64 {
     let value = bytes.iter().fold(0u64, |value, &b| value << 8 | u64::from(b));

@@ -1,8 +1,8 @@
 //! Errors that Rust functions raise in Lua.
 //!
-//! Lua code must see what a C function of Redis would have raised: a string with the caller's position in front, or a
-//! table with a field `err`. What Rust can raise is an object, so everything that shows errors to a script (`pcall`,
-//! `xpcall`, `coroutine.resume`, the script's own end) passes them through [`to_lua`].
+//! Lua code must get the same errors as from a C function of Redis: a string that starts with the caller's position, or a table
+//! with a field `err`. Rust can only raise an object. So everything that gives errors to a script (`pcall`, `xpcall`,
+//! `coroutine.resume`, the end of the script) converts them with [`to_lua`].
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -47,7 +47,7 @@ pub(super) fn expected(lua: &Lua, n: usize, function: &str, kind: &str, got: Opt
     argument(lua, n, function, &format!("{kind} expected, got {got}"))
 }
 
-/// `chunk:line: ` of a stack level, or nothing where there is no line.
+/// The position `chunk:line: ` of a stack level; empty if the level has no line.
 fn position(lua: &Lua, level: usize) -> String {
     lua.inspect_stack(level, |frame| {
         let source = frame.source();
@@ -67,7 +67,7 @@ fn find(error: &Error) -> Option<Raised> {
     }
 }
 
-/// The raised value.
+/// The value that was raised.
 pub(super) fn raised(error: &Error) -> Raised {
     find(error).unwrap_or_else(|| Raised { text: error.to_string().into_bytes(), table: false })
 }
@@ -82,7 +82,7 @@ pub(super) fn text(error: &Value) -> Vec<u8> {
     }
 }
 
-/// An error value as a script may see it.
+/// An error value in the form for scripts.
 pub(super) fn to_lua(lua: &Lua, error: Value) -> mlua::Result<Value> {
     let Value::Error(error) = error else {
         return Ok(error);

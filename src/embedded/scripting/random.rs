@@ -1,4 +1,4 @@
-//! `math.random`: the generator Redis puts in, which gives every engine the same sequence.
+//! `math.random` with the generator of Redis, which gives the same sequence in every engine.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -9,7 +9,7 @@ use super::raise;
 
 const MAX: f64 = 2_147_483_647.0;
 
-/// The 48-bit generator's state.
+/// The state of the 48-bit generator.
 #[derive(Debug, Clone)]
 struct Shared(Rc<Cell<u64>>);
 

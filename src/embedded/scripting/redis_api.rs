@@ -49,7 +49,7 @@ pub(super) fn table(lua: &Lua, running: &Slot) -> mlua::Result<Table> {
     Ok(redis)
 }
 
-/// An argument of a command: a Lua string as it is, a number as text.
+/// An argument of a command: a Lua string, or the text of a number.
 enum Arg {
     Borrowed(BorrowedBytes),
     Owned(Vec<u8>),
@@ -77,9 +77,9 @@ fn arguments(values: &MultiValue) -> Result<Vec<Arg>, &'static str> {
     values.iter().map(arg).collect()
 }
 
-/// What the arguments of one command may take together, in bytes.
+/// The largest total size of the arguments of one command, in bytes.
 const MOST_ARGUMENTS: usize = 640 * 1024 * 1024;
-/// What a script may add to the keys, in bytes; a single command may go beyond it.
+/// The most memory that a script may add to the keys, in bytes. The last command may exceed it.
 const MOST_ADDED: usize = 640 * 1024 * 1024;
 
 fn call(lua: &Lua, running: &Slot, values: &MultiValue, raise_errors: bool) -> mlua::Result<Value> {
@@ -101,7 +101,7 @@ fn call(lua: &Lua, running: &Slot, values: &MultiValue, raise_errors: bool) -> m
     }
 }
 
-/// Runs one command of a script, after the checks Redis makes.
+/// Runs one command of a script, after the checks of Redis.
 fn execute(running: &mut Running, args: &[&[u8]]) -> Reply {
     let refuse = |text: &str| Reply::Error(text.as_bytes().to_vec());
     let lookup::Command { spec, handler } = match lookup::find(args) {
@@ -160,7 +160,7 @@ fn error_reply(lua: &Lua, args: MultiValue) -> mlua::Result<Table> {
     let Some(text) = one_string(&args) else {
         return single(lua, "err", WRONG_ARGS);
     };
-    // Only the first word is a code; a lone word is a message that lacks one.
+    // The first word is the error code. A text of one word is a message without a code.
     let text = text.strip_prefix(b"-").unwrap_or(&text);
     let coded = if text.contains(&b' ') { text.to_vec() } else { [b"ERR ", text].concat() };
     let trimmed: Vec<u8> = coded.strip_suffix(b"\r\n").unwrap_or(&coded).to_vec();
@@ -182,7 +182,7 @@ fn sha1hex(lua: &Lua, args: MultiValue) -> mlua::Result<String> {
     Ok(text.map_or_else(|| sha1_hex(b""), |t| sha1_hex(&t.as_bytes())))
 }
 
-/// There is no log file: the arguments are checked and forgotten.
+/// `redis.log` only checks its arguments, because there is no log file.
 fn log(_: &Lua, args: MultiValue) -> mlua::Result<()> {
     if args.len() < 2 {
         return Err(raise::table("ERR redis.log() requires two arguments or more."));

@@ -1,11 +1,12 @@
-//! The count hook: what happens while a script runs for too long, or takes too much memory.
+//! The count hook, which limits the time and the memory of a script.
 //!
 //! Lua calls the hook after a fixed number of instructions. Library functions count their steps as instructions (`lua_work` in
-//! `vendor/lua-src`), and functions written in Rust count theirs with [`spend`], so no single call runs unseen.
+//! `vendor/lua-src`), and functions written in Rust count their steps with [`spend`]. So the limits also apply within a single
+//! call.
 //!
-//! Past `lua-time-limit` the other clients of the engine get BUSY, also those that connect meanwhile, and SCRIPT KILL is
-//! obeyed unless the script has already written. Past the hard limit the script is stopped whatever it has done, and so
-//! is one that takes more than [`MEMORY`]: unlike a server, this engine is part of a process that has other work.
+//! After `lua-time-limit` the other clients of the engine get BUSY, also clients that connect meanwhile. SCRIPT KILL then stops
+//! the script unless it has already written. After the hard limit, or with more memory than [`MEMORY`], the script is stopped
+//! even if it has written: unlike a server, this engine is part of a process that has other work.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -21,28 +22,29 @@ const KILLED: &str = "ERR Script killed by user with SCRIPT KILL.";
 const TOO_LONG: &str = "ERR script ran longer than the engine allows and was stopped";
 const TOO_LARGE: &str = "ERR script took more memory than the engine allows and was stopped";
 
-/// How many instructions pass between two looks at clock and memory.
+/// How many instructions run between two checks of the clock and the memory.
 const EVERY: u32 = 20_000;
-/// What a command of a script counts as: four of them, however long each takes, pass between two looks.
+/// The steps of one command of a script. So there is a check at least after every fourth command, no matter how long a command
+/// takes.
 pub(super) const COMMAND: usize = EVERY as usize / 4;
-/// What the values of a Lua state may take together, in bytes. Between two looks a state may grow beyond it by the
-/// longest string there is (512 MiB).
+/// The memory limit of a Lua state, in bytes. Between two checks a state may exceed it by the longest string (512 MiB).
 const MEMORY: usize = 640 * 1024 * 1024;
-/// The longest string a function may put together, in bytes: `LUAI_MAXSTRING` of `vendor/lua-src`.
+/// The longest string that a function may build, in bytes: `LUAI_MAXSTRING` of `vendor/lua-src`.
 const LONGEST: usize = 512 * 1024 * 1024;
-/// Beyond this, what a script leaves behind is collected as soon as it has ended, in bytes.
+/// If a Lua state uses more than this after a script, in bytes, its garbage is collected at once.
 const LEFT_BEHIND: usize = 64 * 1024 * 1024;
 
 thread_local! {
-    /// Steps of Rust functions until the next look. Lua states of one thread share it: only one runs at a time.
+    /// How many steps of Rust functions are left before the next check. The Lua states of one thread share it: only one runs at a
+    /// time.
     static LEFT: Cell<usize> = const { Cell::new(EVERY as usize) };
 }
 
-/// What is watched in one Lua state.
+/// The watchdog of one Lua state.
 #[derive(Debug, Clone)]
 pub(super) struct Watchdog {
     slot: Slot,
-    /// When the compilation that runs must be through.
+    /// The deadline of the running compilation.
     compile_until: Rc<Cell<Option<Instant>>>,
 }
 
@@ -51,14 +53,14 @@ impl Watchdog {
         Watchdog { slot, compile_until: Rc::default() }
     }
 
-    /// Watches every thread of `lua`.
+    /// Installs the hook in every thread of `lua`.
     pub(super) fn watch(&self, lua: &Lua) -> mlua::Result<()> {
         lua.set_app_data(self.clone());
         let watchdog = self.clone();
         lua.set_global_hook(HookTriggers::new().every_nth_instruction(EVERY), move |lua, _| watchdog.look(lua))
     }
 
-    /// Runs a compilation that no script has asked for, under the hard limit.
+    /// Runs a compilation that is not part of a script, under the hard limit.
     pub(super) fn compiling<T>(&self, limit: Duration, compile: impl FnOnce() -> T) -> T {
         self.compile_until.set(hard(limit).map(|limit| Instant::now() + limit));
         let outcome = compile();
@@ -66,16 +68,16 @@ impl Watchdog {
         outcome
     }
 
-    /// Undoes what stopping a script did, and what the script did to the collector.
+    /// Restores the hook after a stopped script, and the settings of the garbage collector.
     pub(super) fn settle(&self, lua: &Lua, killed: bool) {
         if killed {
             lua.remove_hook();
-            // A state that cannot be watched is not used again; the next run reports why.
+            // If the hook cannot be installed, the state is not used again, and the next run reports the error.
             let _ = self.watch(lua);
         }
         if lua.used_memory() > LEFT_BEHIND {
             lua.gc_restart();
-            // There are no finalizers that could fail.
+            // Only finalizers can fail, and there are none.
             let _ = lua.gc_collect();
         }
     }
@@ -88,7 +90,7 @@ impl Watchdog {
             return self.look_at_compilation(lua);
         };
         if running.killed {
-            // This thread of it may be another one than was stopped.
+            // The script may have been stopped in another Lua thread than this one.
             return Err(self.stop(lua, running, KILLED));
         }
         if lua.used_memory() > MEMORY {
@@ -118,7 +120,7 @@ impl Watchdog {
         if Instant::now() > until { Err(raise::table(TOO_LONG)) } else { Ok(VmState::Continue) }
     }
 
-    /// Makes every further instruction raise, so that a `pcall` in a loop cannot swallow the end.
+    /// Makes every further instruction raise an error, so that a `pcall` in a loop cannot catch the end of the script.
     fn stop(&self, lua: &Lua, running: &mut Running, why: &'static str) -> mlua::Error {
         running.killed = true;
         let slot = Rc::clone(&self.slot);
@@ -130,21 +132,21 @@ impl Watchdog {
     }
 }
 
-/// Past what time a script is stopped; `None` where it may run for ever.
+/// The time after which a script is stopped; `None` if it may run for ever.
 fn hard(limit: Duration) -> Option<Duration> {
     (!limit.is_zero()).then(|| limit.saturating_mul(HARD_LIMIT))
 }
 
-/// Refuses a string that a function puts together where it has become longer than any value of Redis.
+/// Refuses a string of a function that is longer than any value of Redis may be.
 pub(super) fn check_length(lua: &Lua, bytes: usize) -> mlua::Result<()> {
     if bytes > LONGEST { Err(raise::string(lua, "string too long")) } else { Ok(()) }
 }
 
-/// Counts what a Rust function has done for a script: about one for what costs as much as an instruction of Lua.
+/// Counts the steps of a Rust function. One step costs about as much as one Lua instruction.
 ///
 /// # Errors
 ///
-/// The script's end, where it has had its time or its memory.
+/// If the script has exceeded its time or its memory.
 pub(super) fn spend(lua: &Lua, steps: usize) -> mlua::Result<()> {
     let left = LEFT.get();
     if left > steps {
@@ -158,10 +160,10 @@ pub(super) fn spend(lua: &Lua, steps: usize) -> mlua::Result<()> {
     watchdog.look(lua).map(|_| ())
 }
 
-/// Answers what other clients have sent meanwhile; `true` if one of them ends the script.
+/// Answers the commands that other clients have sent meanwhile; `true` if one of them kills the script.
 fn hear_others(running: &mut Running) -> bool {
     let Running { core, slot, wrote, .. } = running;
-    // Time stands still for the script.
+    // The time does not advance for the script.
     let now = (core.now, core.now_micros);
     core.busy = Some(Busy { wrote: *wrote, killed: false });
     core.admit_waiting();

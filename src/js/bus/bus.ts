@@ -1,4 +1,4 @@
-/** The message bus: live messages, durable ones, requests and their replies. */
+/** The message bus: live messages, durable messages, requests and their replies. */
 
 import { inspect } from 'node:util';
 import { cancelled, checkFunction, checkWhole, MAX_MS, optionsOf, refuseUnknown } from '../arguments.js';
@@ -14,7 +14,7 @@ import type { BusEvents } from './events.js';
 import { Feeds } from './feed.js';
 import { groupsOf, removeGroup, type TopicGroup } from './groups.js';
 import { type Handler, Handling } from './handling.js';
-import { BusInternals, unheard } from './internals.js';
+import { BusInternals, ignore } from './internals.js';
 import { Messages } from './messages.js';
 import {
   boundsOf,
@@ -39,7 +39,7 @@ const NOTHING: PublishOptions = {};
 const DEDUPE_MS = 120_000;
 const STANDARD = { maxPending: 100_000, maxPendingBytes: 64 * 1024 * 1024 };
 
-/** What a bus keeps to itself. */
+/** The private state of a bus. */
 class PublicInternals extends BusInternals {
   readonly feeds = new Feeds(this);
 
@@ -61,8 +61,13 @@ class PublicInternals extends BusInternals {
 /**
  * Publish and subscribe on one manager. Topics are Redis channels, `<namespace>:<topic>`, so other programs can take part.
  *
- * Live messages reach the current subscribers; durable ones (`durable: true`) are also kept in a stream for consumer groups. A
- * handler that throws, rejects or never ends affects nobody else.
+ * Live messages reach the current subscribers; durable messages (`durable: true`) are also kept in a stream for consumer groups. A handler that
+ * throws, rejects or never ends affects no other handler.
+ *
+ * @example
+ * const bus = new MessageBus(manager);
+ * await bus.subscribe<Order>('orders', ({ payload }) => ship(payload));
+ * await bus.publish('orders', { id: 7 });
  */
 export class MessageBus {
   /** @internal */
@@ -112,8 +117,8 @@ export class MessageBus {
    *
    * @param topic 1 to 1 024 bytes of UTF-8 without control characters, with no `~` at its start or after a colon.
    * @param message An {@link Envelope}, or a value, which is wrapped in a new envelope with the topic as its type.
-   * @returns How many live subscriptions, in all processes, the server sent it to; in a cluster, those of one node. 0 if its `id` was published
-   * before.
+   * @returns The number of live subscriptions, in all processes, to which the server sent the message; in a cluster only the subscriptions at one
+   * node count. 0 if the message's `id` was published before.
    * @throws RedisError of kind `config` for a bad topic, option or payload; what a command rejects with.
    */
   publish<T>(topic: string, message: Envelope<T> | T, options?: PublishOptions): Promise<number> {
@@ -143,11 +148,11 @@ export class MessageBus {
   }
 
   /**
-   * Subscribes `handler` to a topic: to its live messages, or with `group` to its durable ones, as a consumer of that group. Resolves when the server
-   * has confirmed: messages that anyone publishes after that arrive.
+   * Subscribes `handler` to a topic: to its live messages, or with `group` to its durable messages, as a consumer of that group. Resolves when the
+   * server has confirmed the subscription. Every message that is published after that arrives.
    *
-   * Live handlers start in order of arrival. The next one starts before the previous one has ended, unless `concurrency` says otherwise. Handlers run
-   * in the AsyncLocalStorage contexts of this call.
+   * The handler is called for live messages in order of arrival. The next call starts before the previous call has ended, unless `concurrency` is
+   * given. Handlers run in the AsyncLocalStorage contexts of this call.
    *
    * @throws RedisError of kind `config`; `timeout` if the server does not confirm within `commandTimeoutMs`; `cancelled`; `closed`.
    */
@@ -273,9 +278,9 @@ export class MessageBus {
     const bus = this[internals];
     const first = !bus.closing;
     bus.closing = true;
-    // Each call waits for the members itself: a handler that closes its own bus is not waited for by that call, nor by the others.
+    // Each call waits for the members itself, so that a handler may close its own bus: no call waits for a handler that waits here.
     const ended = Promise.all([...bus.members].map((member) => member.end()));
-    if (first) await bus.port.call(bus.handle, V.close).catch(unheard);
+    if (first) await bus.port.call(bus.handle, V.close).catch(ignore);
     await ended;
     await bus.feeds.ended(bus.closeTimeoutMs);
     if (first) await bus.release();
@@ -292,7 +297,7 @@ export class MessageBus {
   }
 }
 
-/** The arguments of a subscription, checked. */
+/** Checks the arguments of a subscription. */
 function begin(bus: PublicInternals, owner: string, name: string, topic: string, handler: unknown, options: SubscribeOptions | undefined) {
   checkTopic(`${owner}: ${name}`, topic);
   checkFunction(`${owner}: handler`, handler);
@@ -302,7 +307,7 @@ function begin(bus: PublicInternals, owner: string, name: string, topic: string,
   return { given, handling: new Handling(handler as Handler) };
 }
 
-/** What is published under one namespace, or in one database, nobody hears in another. */
+/** Both managers must use the same namespace and database. A subscriber in another namespace or database would receive nothing. */
 function checkSamePlace(manager: RedisConnectionManager, subscriber: RedisConnectionManager): void {
   const [out, back] = [manager[internals], subscriber[internals]];
   const differs = (what: string): RedisError =>
@@ -312,7 +317,7 @@ function checkSamePlace(manager: RedisConnectionManager, subscriber: RedisConnec
 }
 
 /**
- * A bus that publishes on `pub` and subscribes on `sub`. One manager serves both: it has the connections each purpose needs.
+ * A bus that publishes on `pub` and subscribes on `sub`. A single manager suffices for both: it opens the connections that each purpose needs.
  *
  * @param sub Default: `pub`.
  */

@@ -1,10 +1,10 @@
-/** Dead letters: messages that a group has given up. */
+/** Dead letters: messages that a consumer group no longer tries to handle. */
 
 import { checkWhole, optionsOf, refuseUnknown } from '../arguments.js';
 import type { Envelope } from '../envelope.js';
 import { configError } from '../errors.js';
 import { verbs } from '../native.js';
-import { tried } from './durable-subscription.js';
+import { addEarlierAttempts } from './durable-subscription.js';
 import type { BusInternals } from './internals.js';
 import { checkTopic } from './options.js';
 import { decode } from './wire.js';
@@ -13,19 +13,19 @@ const V = verbs('bus', 'countDeadLetters', 'deadLetters', 'redrive', 'purge');
 
 /** A message that has used up its attempts, or that is not JSON. */
 export interface DeadLetter<T = unknown> {
-  /** Its id among the dead letters. */
+  /** The id among the group's dead letters. */
   readonly id: string;
-  /** Its id in the topic's stream; empty where the entry is damaged. */
+  /** The id in the topic's stream; empty if the entry is damaged. */
   readonly streamId: string;
-  /** When it became a dead letter, in milliseconds of the server's time since 1970. */
+  /** When the message became a dead letter, in milliseconds of the server's time since 1970. */
   readonly failedAt: number;
-  /** How often it was tried. */
+  /** How many attempts were made. */
   readonly attempts: number;
   /** Why the last attempt failed; `not JSON` if there was no attempt. */
   readonly lastError: string;
   /** The ordering key with which the message was published. */
   readonly key?: string | undefined;
-  /** The message; `undefined` where it is not JSON. */
+  /** The message; `undefined` if the message is not JSON. */
   readonly envelope?: Envelope<T> | undefined;
   /** `true` for an entry that is not a dead letter: `redrive` skips it, `purge` deletes it. */
   readonly damaged?: true | undefined;
@@ -33,37 +33,37 @@ export interface DeadLetter<T = unknown> {
 
 /** Options of {@link DeadLetters.list}. */
 export interface DeadLetterListOptions {
-  /** The list starts after this `id`. Default: with the oldest. */
+  /** The list starts after this `id`. Default: at the oldest dead letter. */
   after?: string | undefined;
-  /** The most to give, from 1 to 10 000. Default 100. */
+  /** The most dead letters to return, from 1 to 10 000. Default 100. */
   limit?: number | undefined;
 }
 
 /** Options of {@link DeadLetters.redrive}. */
 export interface RedriveOptions {
-  /** The most to put back, the oldest first, from 1. Default: all that exist now. */
+  /** The most dead letters to deliver again, oldest first, from 1. Default: all that exist at the time of the call. */
   limit?: number | undefined;
 }
 
 /** The dead letters of one consumer group of a topic. They stay until they are redriven or purged. */
 export interface DeadLetters {
-  /** How many there are. */
+  /** The number of dead letters. */
   count(): Promise<number>;
-  /** The oldest first, damaged entries included. */
+  /** The dead letters, oldest first, damaged entries included. */
   list<T = unknown>(options?: DeadLetterListOptions): Promise<DeadLetter<T>[]>;
   /**
-   * Gives dead letters to the group again, and to no other group, behind the topic's present messages. Each has all attempts again; `attempts` of the
-   * envelope goes on counting. An entry that is not a dead letter stays, and `malformed` is emitted with its `letterId`.
+   * Delivers dead letters to the group again, and to no other group, behind the topic's present messages. Each message has all its attempts again;
+   * `attempts` of the envelope goes on counting. An entry that is not a dead letter stays, and `malformed` is emitted with its `letterId`.
    *
-   * @param which Their ids, or how many; default all.
-   * @returns How many were put back.
+   * @param which The ids of the dead letters, or the number of dead letters; default all.
+   * @returns The number of dead letters that are delivered again.
    */
   redrive(which?: readonly string[] | RedriveOptions): Promise<number>;
   /**
    * Deletes dead letters.
    *
    * @param ids Default: all.
-   * @returns How many were deleted.
+   * @returns The number of deleted dead letters.
    */
   purge(ids?: readonly string[]): Promise<number>;
 }
@@ -113,13 +113,13 @@ export function deadLetters(bus: BusInternals, topic: string, group: string): De
   };
 }
 
-/** How Rust gives a dead letter: id, id in the stream, attempts, last error, key, text, whether it is damaged. */
+/** A dead letter as Rust returns it: id, id in the stream, attempts, last error, key, text, whether it is damaged. */
 type Listed = [string, string, number, string, string | null, unknown, boolean];
 
 function letterOf<T>(topic: string, [id, streamId, attempts, lastError, key, raw, damaged]: Listed): DeadLetter<T> {
   const envelope = decode(topic, raw)?.envelope;
-  // What was tried in earlier lives is in `attempts` too.
-  if (envelope !== undefined) tried(envelope, { prior: attempts, lastError });
+  // The attempts before an earlier redrive are in the envelope's `attempts` already.
+  if (envelope !== undefined) addEarlierAttempts(envelope, { prior: attempts, lastError });
   return {
     id,
     streamId,

@@ -1,4 +1,4 @@
-/** A durable message as it waits for its handler, and what the handler is told beside it. */
+/** A durable message that waits for its handler, and the context that the handler gets with it. */
 
 import type { RedisError } from '../errors.js';
 import { hide, internals } from '../internals.js';
@@ -14,12 +14,12 @@ export interface Waiting {
   raw: unknown;
 }
 
-/** What is known of a message in hand beside what its handler is told. */
-class Holding {
+/** The private state of the context: the message's number, the start of its handler, its signal. */
+class ContextInternals {
   readonly number: number;
-  /** When its handler began. */
+  /** When the handler started, by the clock of `performance.now()`. */
   readonly since: number;
-  /** Why it is to end; the first reason counts, as for the signal. */
+  /** The reason of the signal's abort; the first reason counts. */
   reason: RedisError | undefined;
   #controller: AbortController | undefined;
 
@@ -28,7 +28,7 @@ class Holding {
     this.since = since;
   }
 
-  // Made at the first look: most handlers never ask.
+  // The controller is made at the first use, because most handlers never read the signal.
   get signal(): AbortSignal {
     if (this.#controller === undefined) {
       this.#controller = new AbortController();
@@ -43,10 +43,10 @@ class Holding {
   }
 }
 
-/** What a handler of durable messages is told. */
+/** The context of a handler of durable messages. */
 export class DurableContext implements MessageContext {
   /** @internal */
-  declare readonly [internals]: Holding;
+  declare readonly [internals]: ContextInternals;
   readonly topic: string;
   readonly group: string;
   readonly streamId: string;
@@ -59,7 +59,7 @@ export class DurableContext implements MessageContext {
     this.streamId = waiting.streamId;
     this.attempt = attempt;
     if (key !== undefined) this.key = key;
-    hide(this, new Holding(waiting.number, since));
+    hide(this, new ContextInternals(waiting.number, since));
   }
 
   get signal(): AbortSignal {

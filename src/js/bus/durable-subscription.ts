@@ -1,4 +1,4 @@
-/** A durable subscription: one handler, the messages it was given and what became of them. */
+/** A durable subscription: one handler, its messages in flight, and the reports of their outcomes to Rust. */
 
 import { onAbort } from '../aborts.js';
 import { cancelled } from '../arguments.js';
@@ -8,25 +8,25 @@ import { messageOf, RedisError, type RedisErrorKind } from '../errors.js';
 import { internals } from '../internals.js';
 import { verbs } from '../native.js';
 import { optionsJson } from '../port.js';
-import { apart } from '../scope.js';
+import { withoutScope } from '../scope.js';
 import type { DurableOptions } from './durable.js';
 import { DurableContext, type Waiting } from './durable-context.js';
 import type { BusEvents } from './events.js';
-import type { Done, Hand, Handling } from './handling.js';
-import { type BusInternals, type Member, type Receiver, unheard } from './internals.js';
+import type { Done, HandlerCall, Handling } from './handling.js';
+import { type BusInternals, ignore, type Member, type Receiver } from './internals.js';
 import type { Unsubscribe } from './options.js';
-import { left, unsubscribeBy } from './unsubscribing.js';
+import { handlersEnded, unsubscribeBy } from './unsubscribing.js';
 import { decode } from './wire.js';
 
 const V = verbs('bus', 'consume', 'acknowledge', 'fail', 'refuse', 'giveBack', 'pause', 'leave');
 
-/** How long a handler may run, unless it is said. */
+/** The default of `timeoutMs`. */
 const TIMEOUT_MS = 600_000;
-/** Messages whose end is told in one call. */
-const TOLD_AT_ONCE = 1_000;
+/** The most messages whose outcome one call to Rust reports. */
+const PER_CALL = 1_000;
 
 const settled: Promise<void> = Promise.resolve();
-/** The clock as it was before anyone faked it. */
+/** The real clock, taken before fake timers may replace it. */
 const clock = performance.now.bind(performance);
 
 export class DurableSubscription implements Receiver, Member {
@@ -36,21 +36,21 @@ export class DurableSubscription implements Receiver, Member {
   readonly #options: DurableOptions;
   readonly #id: number;
   readonly #concurrency: number;
-  readonly #running = new Map<number, Hand>();
-  readonly #pump = (): void => this.#startAll();
-  readonly #flush = (): void => this.#tellDone();
-  readonly #onDone: Done = (hand, failure) => this.#ended(hand, failure);
+  readonly #running = new Map<number, HandlerCall>();
+  readonly #startBatch = (): void => this.#startAll();
+  readonly #flush = (): void => this.#acknowledge();
+  readonly #onDone: Done = (call, failure) => this.#ended(call, failure);
   #waiting: Waiting[] = [];
   #next = 0;
   #done: number[] = [];
   /** Messages whose handlers ended with the subscription, before they were done. */
   readonly #interrupted: number[] = [];
-  #telling = false;
-  /** Started and not yet counted. */
+  #isAcknowledging = false;
+  /** How many handlers were started since the count was last added to the bus' counts. */
   #delivered = 0;
-  #pumping = false;
-  /** Does it take nothing more? */
-  #over = false;
+  #starting = false;
+  /** Has the subscription ended? No further handler starts then. */
+  #isOver = false;
   #left: Promise<void> | undefined;
   #forget: () => void = () => {};
 
@@ -82,15 +82,15 @@ export class DurableSubscription implements Receiver, Member {
     try {
       await Promise.race([joined, aborted]);
     } catch (error) {
-      this.#over = true;
+      this.#isOver = true;
       this.#release();
       throw error;
     }
     if (signal?.aborted) {
-      joined.catch(unheard);
+      joined.catch(ignore);
       throw cancelled('MessageBus.subscribe', signal);
     }
-    if (this.#over) throw new RedisError('closed', 'MessageBus.subscribe: the subscription ended before the server had confirmed it');
+    if (this.#isOver) throw new RedisError('closed', 'MessageBus.subscribe: the subscription ended before the server had confirmed it');
     return unsubscribeBy(() => this.end());
   }
 
@@ -105,7 +105,7 @@ export class DurableSubscription implements Receiver, Member {
         raw: values[at + 5],
       });
     }
-    if (this.#over) this.#giveBackWaiting();
+    if (this.#isOver) this.#giveBackWaiting();
     else this.#startMore();
   }
 
@@ -133,7 +133,7 @@ export class DurableSubscription implements Receiver, Member {
         break;
       }
       case 'ended':
-        this.#over = true;
+        this.#isOver = true;
         this.#waiting = [];
         this.#next = 0;
         this.#abortRunning(error());
@@ -143,16 +143,16 @@ export class DurableSubscription implements Receiver, Member {
   }
 
   async end(): Promise<void> {
-    if (!this.#over) {
-      this.#over = true;
+    if (!this.#isOver) {
+      this.#isOver = true;
       this.#forget();
-      this.#bus.port.callQuietly(this.#bus.handle, V.pause, this.#id).catch(unheard);
+      this.#bus.port.callQuietly(this.#bus.handle, V.pause, this.#id).catch(ignore);
       this.#giveBackWaiting();
       this.#abortRunning(new RedisError('closed', 'the subscription has ended: its handlers are waited for, for at most closeTimeoutMs'));
     }
-    await left(this.#bus, this.#handling, this.#topic);
-    // A handler that waits for the end itself still has its message: that is told when it has ended.
-    if ([...this.#running.values()].every((hand) => hand.leaving)) this.#leaveWhenDone();
+    await handlersEnded(this.#bus, this.#handling, this.#topic);
+    // A handler that itself waits for this end still has its message. The consumer leaves once the handler has ended, so that its outcome is reported.
+    if ([...this.#running.values()].every((call) => call.leaving)) this.#leaveWhenDone();
     else this.#leave();
     if (this.#left !== undefined) await this.#left;
   }
@@ -161,17 +161,17 @@ export class DurableSubscription implements Receiver, Member {
     if (this.#running.size === 0) this.#leave();
   }
 
-  /** Gives back what is in hand, and is no consumer any more. */
+  /** Leaves the group. Messages whose handlers have not finished are given back. */
   #leave(): void {
     if (this.#left !== undefined) return;
     const begun = [...this.#running.keys(), ...this.#interrupted];
     this.#running.clear();
-    this.#tellDone();
-    this.#left = this.#bus.port.callWith(this.#bus.handle, V.leave, [this.#id, ...begun]).then(unheard, unheard);
+    this.#acknowledge();
+    this.#left = this.#bus.port.callWith(this.#bus.handle, V.leave, [this.#id, ...begun]).then(ignore, ignore);
     void this.#left.then(() => this.#release());
   }
 
-  /** Nothing comes for it any more. */
+  /** Ends the deliveries to this subscription. The subscription no longer keeps the process alive. */
   #release(): void {
     if (!this.#bus.members.delete(this)) return;
     this.#forget();
@@ -180,35 +180,35 @@ export class DurableSubscription implements Receiver, Member {
   }
 
   #startMore(): void {
-    if (this.#pumping || this.#next >= this.#waiting.length || this.#running.size >= this.#concurrency) return;
-    this.#handling.batch(this.#pump);
-    if (this.#done.length > 0) this.#tellSoon();
+    if (this.#starting || this.#next >= this.#waiting.length || this.#running.size >= this.#concurrency) return;
+    this.#handling.batch(this.#startBatch);
+    if (this.#done.length > 0) this.#acknowledgeSoon();
     if (this.#delivered === 0) return;
     this.#bus.counts.delivered += this.#delivered;
     this.#delivered = 0;
     this.#bus.counted();
   }
 
-  /** Has what is done by the end of this moment told. */
-  #tellSoon(): void {
-    if (this.#telling) return;
-    this.#telling = true;
+  /** Acknowledges the finished messages, together, after the current run of promise jobs. */
+  #acknowledgeSoon(): void {
+    if (this.#isAcknowledging) return;
+    this.#isAcknowledging = true;
     settled.then(this.#flush);
   }
 
   #startAll(): void {
-    this.#pumping = true;
+    this.#starting = true;
     try {
       this.#startWhileRoom();
     } finally {
-      this.#pumping = false;
+      this.#starting = false;
     }
   }
 
   #startWhileRoom(): void {
     const { group } = this.#options;
     const now = clock();
-    while (this.#running.size < this.#concurrency && !this.#over) {
+    while (this.#running.size < this.#concurrency && !this.#isOver) {
       const waiting = this.#waiting[this.#next];
       if (waiting === undefined) {
         this.#waiting = [];
@@ -218,56 +218,56 @@ export class DurableSubscription implements Receiver, Member {
       this.#next++;
       const decoded = decode(this.#topic, waiting.raw);
       if (decoded === undefined) {
-        apart(() => this.#refuse(waiting));
+        withoutScope(() => this.#refuse(waiting));
         continue;
       }
       const { envelope } = decoded;
-      if (waiting.prior > 0) tried(envelope, waiting);
+      if (waiting.prior > 0) addEarlierAttempts(envelope, waiting);
       const key = waiting.key ?? decoded.key;
       const context = new DurableContext(this.#topic, group, waiting, envelope.attempts + 1, key, now);
       this.#delivered++;
-      const hand = this.#handling.start(envelope, context, this.#onDone);
-      if (!hand.ended) this.#running.set(waiting.number, hand);
+      const call = this.#handling.start(envelope, context, this.#onDone);
+      if (!call.ended) this.#running.set(waiting.number, call);
     }
   }
 
-  #ended(hand: Hand, failure: { error: unknown } | undefined): void {
-    const { envelope } = hand;
-    const context = hand.context as DurableContext;
+  #ended(call: HandlerCall, failure: { error: unknown } | undefined): void {
+    const { envelope } = call;
+    const context = call.context as DurableContext;
     const { number, reason } = context[internals];
-    // One that is not in `#running` has ended at once, or is another consumer's by now.
+    // The number is missing here if the handler ended synchronously, or if its message was already reported as failed, or given back.
     this.#running.delete(number);
     if (failure === undefined) {
       this.#done.push(number);
-      if (!this.#pumping) this.#tellSoon();
+      if (!this.#starting) this.#acknowledgeSoon();
     } else {
-      // One that heeds the end of its subscription has not failed: its message goes back with what is left in hand.
-      if (this.#over && reason !== undefined) this.#interrupted.push(number);
+      // A handler that rejects because its subscription ends has not failed. Its message is given back when the consumer leaves.
+      if (this.#isOver && reason !== undefined) this.#interrupted.push(number);
       else this.#fail(number, failure.error);
       const { topic, group } = context;
       this.#bus.failed({ topic, group, envelopeId: envelope.id, corrId: envelope.corrId, error: failure.error });
     }
-    if (this.#over) {
-      if (this.#running.size === 0 && hand.leaving) this.#leave();
+    if (this.#isOver) {
+      if (this.#running.size === 0 && call.leaving) this.#leave();
     } else {
       this.#startMore();
     }
   }
 
-  #tellDone(): void {
-    this.#telling = false;
+  #acknowledge(): void {
+    this.#isAcknowledging = false;
     const done = this.#done;
     this.#done = [];
-    for (let at = 0; at < done.length; at += TOLD_AT_ONCE) {
-      const some = done.length <= TOLD_AT_ONCE ? done : done.slice(at, at + TOLD_AT_ONCE);
-      this.#bus.port.callQuietly(this.#bus.handle, V.acknowledge, this.#id, ...some).catch(unheard);
+    for (let at = 0; at < done.length; at += PER_CALL) {
+      const some = done.length <= PER_CALL ? done : done.slice(at, at + PER_CALL);
+      this.#bus.port.callQuietly(this.#bus.handle, V.acknowledge, this.#id, ...some).catch(ignore);
     }
   }
 
   #fail(number: number, error: unknown): void {
-    // What ended before is told before.
-    this.#tellDone();
-    this.#bus.port.callQuietly(this.#bus.handle, V.fail, this.#id, number, wellFormed(messageOf(error))).catch(unheard);
+    // Acknowledgements of earlier messages go first, so that Rust gets the outcomes in order.
+    this.#acknowledge();
+    this.#bus.port.callQuietly(this.#bus.handle, V.fail, this.#id, number, wellFormed(messageOf(error))).catch(ignore);
   }
 
   #refuse(waiting: Waiting): void {
@@ -275,7 +275,7 @@ export class DurableSubscription implements Receiver, Member {
     const bytes = typeof waiting.raw === 'string' ? Buffer.byteLength(waiting.raw) : ((waiting.raw as Buffer | null)?.length ?? 0);
     bus.counts.malformed++;
     bus.counted();
-    bus.port.callQuietly(bus.handle, V.refuse, this.#id, waiting.number, 'not JSON').catch(unheard);
+    bus.port.callQuietly(bus.handle, V.refuse, this.#id, waiting.number, 'not JSON').catch(ignore);
     bus.emit('malformed', { topic, group, streamId: waiting.streamId, bytes });
   }
 
@@ -287,43 +287,43 @@ export class DurableSubscription implements Receiver, Member {
   }
 
   #giveBack(numbers: number[]): void {
-    for (let at = 0; at < numbers.length; at += TOLD_AT_ONCE) {
-      const some = numbers.slice(at, at + TOLD_AT_ONCE);
-      this.#bus.port.callQuietly(this.#bus.handle, V.giveBack, this.#id, ...some).catch(unheard);
+    for (let at = 0; at < numbers.length; at += PER_CALL) {
+      const some = numbers.slice(at, at + PER_CALL);
+      this.#bus.port.callQuietly(this.#bus.handle, V.giveBack, this.#id, ...some).catch(ignore);
     }
   }
 
-  /** These have been here for longer than a handler may run. */
+  /** Rust has had these messages in flight for longer than `timeoutMs`. */
   #overdue(numbers: number[]): void {
     const timeoutMs = this.#options.timeoutMs ?? TIMEOUT_MS;
     const late = new Set(numbers);
     for (const number of numbers) {
-      const hand = this.#running.get(number);
-      if (hand === undefined) continue;
-      const left = timeoutMs - (clock() - (hand.context as DurableContext)[internals].since);
+      const call = this.#running.get(number);
+      if (call === undefined) continue;
+      const left = timeoutMs - (clock() - (call.context as DurableContext)[internals].since);
       if (left > 0) {
         this.#overdueIn(left, number);
         continue;
       }
       this.#running.delete(number);
       const error = new RedisError('timeout', `the handler has not ended within timeoutMs, ${timeoutMs} ms`);
-      (hand.context as DurableContext)[internals].abort(error);
+      (call.context as DurableContext)[internals].abort(error);
       this.#fail(number, error);
-      const { envelope } = hand;
+      const { envelope } = call;
       this.#bus.failed({ topic: this.#topic, group: this.#options.group, envelopeId: envelope.id, corrId: envelope.corrId, error });
     }
-    // Others may have time for what waits behind.
+    // Late messages that have not started go back: another consumer may be free.
     const waiting = this.#waiting.slice(this.#next);
     const stuck = waiting.filter(({ number }) => late.has(number)).map(({ number }) => number);
     this.#waiting = stuck.length > 0 ? waiting.filter(({ number }) => !late.has(number)) : waiting;
     this.#next = 0;
     this.#giveBack(stuck);
-    if (!this.#over) this.#startMore();
+    if (!this.#isOver) this.#startMore();
   }
 
-  /** The handler has begun later than the message came. */
+  /** Checks the message again in `ms` milliseconds, because its handler started later than the message arrived. */
   #overdueIn(ms: number, number: number): void {
-    // The subscription, which may have ended long before then, is not kept.
+    // A weak reference, so that the timer does not keep a subscription that has ended meanwhile.
     const ref = new WeakRef(this);
     void this.#bus.wait(Math.ceil(ms)).then(() => {
       const self = ref.deref();
@@ -332,37 +332,37 @@ export class DurableSubscription implements Receiver, Member {
     });
   }
 
-  /** Messages up to that number are others' now. */
+  /** The consumer's lease has ended: its messages up to `upto` belong to other consumers now. */
   #lost(upto: number): void {
     const waiting = this.#waiting.slice(this.#next);
     this.#waiting = waiting.filter(({ number }) => number > upto);
     this.#next = 0;
     this.#giveBack(waiting.filter(({ number }) => number <= upto).map(({ number }) => number));
     const error = new RedisError('lease-lost', 'the message went to another consumer: this one gave no sign of life for claimAfterMs');
-    for (const [number, hand] of this.#running) {
-      if (number <= upto) (hand.context as DurableContext)[internals].abort(error);
+    for (const [number, call] of this.#running) {
+      if (number <= upto) (call.context as DurableContext)[internals].abort(error);
     }
   }
 
   #abortRunning(error: RedisError): void {
-    for (const hand of this.#running.values()) (hand.context as DurableContext)[internals].abort(error);
+    for (const call of this.#running.values()) (call.context as DurableContext)[internals].abort(error);
   }
 }
 
-/** Writes into an envelope how often it was tried before, and why the last attempt failed. */
-export function tried(envelope: Envelope, before: { prior: number; lastError: string | null }): void {
+/** Writes the number of earlier attempts, and the error of the last attempt, into an envelope. */
+export function addEarlierAttempts(envelope: Envelope, before: { prior: number; lastError: string | null }): void {
   envelope.attempts += before.prior;
   if (before.lastError !== null) envelope.lastError = before.lastError;
 }
 
-/** A time becomes the id of the first message that may have been appended then. All else is judged in Rust. */
+/** An ISO time becomes the first stream id of that millisecond. Rust checks any other value. */
 function startOf(from: unknown): unknown {
   if (typeof from !== 'string' || !/^\d{4}-/.test(from) || /^\d+-\d+$/.test(from)) return from;
   const time = Date.parse(from);
   return time >= 0 ? String(time) : from;
 }
 
-/** A lone surrogate has no UTF-8. */
+/** Replaces lone surrogates, which UTF-8 cannot express. */
 function wellFormed(text: string): string {
   return text.isWellFormed() ? text : text.toWellFormed();
 }

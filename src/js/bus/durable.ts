@@ -1,4 +1,4 @@
-/** Topics that are streams: appended to, and consumed by groups. */
+/** Durable topics, which are Redis streams: publishing to them, and consuming them in groups. */
 
 import { cancelled } from '../arguments.js';
 import { verbs } from '../native.js';
@@ -17,8 +17,8 @@ export interface DurableOptions extends SubscribeOptions {
 }
 
 /**
- * Appends a message to its topic and sends it to the live subscribers; gives how many of those there were. With `once` an id that was
- * appended within that window is not appended again.
+ * Appends a message to its topic's stream and sends it to the live subscribers. Resolves with the number of live subscribers. With `once`, a message
+ * whose id was appended within `dedupeMs` is not appended again.
  */
 export function publishDurable(
   bus: BusInternals,
@@ -31,7 +31,7 @@ export function publishDurable(
   return bus.port.callWith(bus.out, V.publishDurable, [topic, text, key, once.id, once.dedupeMs]) as Promise<number>;
 }
 
-/** Makes `handling` one of the consumers of a group; resolves when the group knows. */
+/** Subscribes `handling` as a consumer of a group. Resolves when the server has recorded the consumer. */
 export async function subscribeDurable(
   bus: BusInternals,
   topic: string,

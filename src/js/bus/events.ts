@@ -8,11 +8,11 @@ export interface BusEvents {
    */
   error: {
     topic: string;
-    /** The message it had. */
+    /** The id of the handler's message. */
     envelopeId?: string;
     corrId?: string;
     pattern?: string;
-    /** Of a durable subscription. */
+    /** The consumer group of a durable subscription. */
     group?: string;
     error: unknown;
   };
@@ -22,9 +22,9 @@ export interface BusEvents {
     pattern?: string;
     group?: string;
     streamId?: string;
-    /** Its id among the dead letters of the group. */
+    /** The entry's id among the dead letters of the group. */
     letterId?: string;
-    /** How long it is. */
+    /** The length of the message. */
     bytes: number;
   };
   /**
@@ -34,22 +34,25 @@ export interface BusEvents {
   'dead-letter': {
     topic: string;
     group: string;
-    /** Its id among the dead letters of the group. */
+    /** The message's id among the dead letters of the group. */
     letterId: string;
-    /** Its id in the topic's stream. */
+    /** The message's id in the topic's stream. */
     streamId: string;
-    /** How often it was tried. */
+    /** How many attempts were made. */
     attempts: number;
     /** Why the last attempt failed. */
     lastError: string;
   };
   /** A live subscription is confirmed again after an interruption: messages may have been missed. */
-  gap: { topic: string; pattern?: string /** For how long, in milliseconds. */; durationMs: number };
-  /** Live messages were dropped: the oldest ones, because more arrived than were handled, or one that was longer than `maxReplyBytes`. */
-  slow: { topic: string; pattern?: string /** How many since the last `slow` event. */; dropped: number };
+  gap: { topic: string; pattern?: string /** How long the interruption lasted, in milliseconds. */; durationMs: number };
+  /**
+   * Live messages were dropped: the oldest waiting messages, because more arrived than were handled, or a message that is longer than
+   * `maxReplyBytes`.
+   */
+  slow: { topic: string; pattern?: string /** The number of messages dropped since the last `slow` event. */; dropped: number };
 }
 
 export const BUS_EVENTS: readonly (keyof BusEvents)[] = ['error', 'malformed', 'dead-letter', 'gap', 'slow'];
 
-/** What the listeners of each event of a bus are given. */
+/** The arguments of the listeners of each event. */
 export type BusEventArguments = { [E in keyof BusEvents]: [event: BusEvents[E]] };

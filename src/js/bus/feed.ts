@@ -1,18 +1,21 @@
-/** One topic or pattern that is subscribed once on the server, for any number of subscribers here. */
+/** A feed: one subscription of a topic or pattern on the server, shared by all its subscribers on this bus. */
 
 import { RedisError, type RedisErrorKind } from '../errors.js';
 import { verbs } from '../native.js';
-import { type BusInternals, type Receiver, unheard } from './internals.js';
+import { type BusInternals, ignore, type Receiver } from './internals.js';
 import type { Bounds } from './options.js';
 import { Arrival } from './wire.js';
 
 const V = verbs('bus', 'subscribe', 'unsubscribe', 'bound', 'took');
 
-/** Rust sends on when it hears that so much was taken; its windows are four times as large and more. */
-const TELL_MESSAGES = 256;
-const TELL_BYTES = 64 * 1024;
+/**
+ * Rust delivers only a window of messages ahead, and continues when it learns that messages were taken. Taken messages are reported from these amounts
+ * on. The windows are at least four times as large.
+ */
+const REPORT_MESSAGES = 256;
+const REPORT_BYTES = 64 * 1024;
 
-/** Who takes the messages of a feed. Must not throw. */
+/** A receiver of a feed's messages. Its methods must not throw. */
 export interface Subscriber {
   readonly bounds: Bounds;
   take(arrivals: Arrival[]): void;
@@ -24,14 +27,14 @@ export interface Subscriber {
 export class Feeds {
   readonly #bus: BusInternals;
   readonly #feeds = new Map<string, Feed>();
-  /** Those that the server was told the end of, until it has confirmed. */
+  /** The unsubscriptions that the server has not confirmed yet. */
   readonly #ending = new Set<Promise<void>>();
 
   constructor(bus: BusInternals) {
     this.#bus = bus;
   }
 
-  /** Adds a subscriber; {@link Feed.confirmed} says when it gets everything. */
+  /** Adds a subscriber. From {@link Feed.confirmed} on, no message is missed. */
   join(topic: string, isPattern: boolean, subscriber: Subscriber): Feed {
     const name = `${isPattern ? 'pattern' : 'topic'} ${topic}`;
     let feed = this.#feeds.get(name);
@@ -50,12 +53,12 @@ export class Feeds {
     return feed;
   }
 
-  /** Resolves when all that is being subscribed is confirmed or refused. */
+  /** Resolves when the server has confirmed or refused every subscription. */
   async settled(): Promise<void> {
     await Promise.allSettled([...this.#feeds.values()].map((feed) => feed.confirmed));
   }
 
-  /** Resolves when the server has confirmed what ends now, for at most `ms` milliseconds. */
+  /** Resolves when the server has confirmed every unsubscription, at the latest after `ms` milliseconds. */
   async ended(ms: number): Promise<void> {
     if (this.#ending.size === 0) return;
     await Promise.race([Promise.allSettled(this.#ending), this.#bus.wait(ms)]);
@@ -65,26 +68,26 @@ export class Feeds {
 export class Feed implements Receiver {
   readonly topic: string;
   readonly isPattern: boolean;
-  /** Resolves when the server has confirmed it. */
+  /** Resolves when the server has confirmed the subscription. */
   readonly confirmed: Promise<unknown>;
   readonly #bus: BusInternals;
   readonly #id: number;
   readonly #subscribers: Subscriber[];
-  readonly #gone: (ended: Promise<void>) => void;
+  readonly #onEnd: (ended: Promise<void>) => void;
   #ended: Promise<void> | undefined;
   #bounds: Bounds;
-  #tellMessages = 0;
+  #reportFrom = 0;
   #taken = 0;
   #takenBytes = 0;
   #retained = false;
 
-  constructor(bus: BusInternals, topic: string, isPattern: boolean, first: Subscriber, gone: (ended: Promise<void>) => void) {
+  constructor(bus: BusInternals, topic: string, isPattern: boolean, first: Subscriber, onEnd: (ended: Promise<void>) => void) {
     this.#bus = bus;
     this.topic = topic;
     this.isPattern = isPattern;
     this.#subscribers = [first];
     this.#bounds = first.bounds;
-    this.#gone = gone;
+    this.#onEnd = onEnd;
     this.#id = bus.nextId();
     this.#setBounds(first.bounds);
     bus.register(this.#id, this);
@@ -109,11 +112,11 @@ export class Feed implements Receiver {
       maxPendingBytes: Math.max(maxPendingBytes, this.#bounds.maxPendingBytes),
     });
     const { port, handle } = this.#bus;
-    port.callQuietly(handle, V.bound, this.#id, this.#bounds.maxPending, this.#bounds.maxPendingBytes).catch(unheard);
+    port.callQuietly(handle, V.bound, this.#id, this.#bounds.maxPending, this.#bounds.maxPendingBytes).catch(ignore);
   }
 
   /**
-   * Takes a subscriber away; with the last one the subscription ends on the server. Resolves when it has confirmed that.
+   * Removes a subscriber. Without subscribers the subscription ends on the server; the promise then resolves when the server has confirmed the end.
    *
    * @throws RedisError of kind `timeout`.
    */
@@ -132,19 +135,19 @@ export class Feed implements Receiver {
     } else {
       for (let at = from + 1; at < to; at++) arrivals.push(this.#arrival(this.topic, values[at]));
     }
-    this.#tell(arrivals.length);
-    if (dropped > 0) this.#bus.emit('slow', { ...this.about(this.topic), dropped });
+    this.#reportTaken(arrivals.length);
+    if (dropped > 0) this.#bus.emit('slow', { ...this.naming(this.topic), dropped });
     const subscribers = this.#subscribers;
     if (subscribers.length === 1) subscribers[0]?.take(arrivals);
-    // A handler may subscribe or end a subscription: what goes on here is for those who were there.
+    // A copy, because a handler may add or remove subscribers meanwhile.
     else for (const subscriber of [...subscribers]) subscriber.take(arrivals);
   }
 
   event(event: { event: string; [field: string]: unknown }): void {
     if (event.event === 'gap') {
-      this.#bus.emit('gap', { ...this.about(this.topic), durationMs: event.durationMs as number });
+      this.#bus.emit('gap', { ...this.naming(this.topic), durationMs: event.durationMs as number });
     } else if (event.event === 'missed') {
-      this.#bus.emit('slow', { ...this.about(this.topic), dropped: 1 });
+      this.#bus.emit('slow', { ...this.naming(this.topic), dropped: 1 });
     } else if (event.event === 'ended') {
       const error = new RedisError(event.kind as RedisErrorKind, `the subscription has ended: ${String(event.message)}`);
       this.#end();
@@ -152,26 +155,26 @@ export class Feed implements Receiver {
     }
   }
 
-  /** How events name it. */
-  about(topic: string): { topic: string; pattern?: string | undefined } {
+  /** The fields by which events name the topic and the pattern. */
+  naming(topic: string): { topic: string; pattern?: string | undefined } {
     return this.isPattern ? { topic, pattern: this.topic } : { topic };
   }
 
-  /** Tells how many messages a subscriber had to drop, and counts them. */
+  /** Counts the messages that a subscriber dropped, and emits `slow`. */
   dropped(dropped: number): void {
     this.#bus.counts.dropped += dropped;
     this.#bus.counted();
-    this.#bus.emit('slow', { ...this.about(this.topic), dropped });
+    this.#bus.emit('slow', { ...this.naming(this.topic), dropped });
   }
 
-  /** Tells, once, that a message is not JSON. */
+  /** Counts a message that is not JSON, and emits `malformed`. Does so once, even if the message has several subscribers. */
   malformed(arrival: Arrival): void {
     if (arrival.malformed) return;
     arrival.malformed = true;
     this.#bus.counts.malformed++;
     this.#bus.counted();
     const bytes = typeof arrival.raw === 'string' ? Buffer.byteLength(arrival.raw) : arrival.size;
-    this.#bus.emit('malformed', { ...this.about(arrival.topic), bytes });
+    this.#bus.emit('malformed', { ...this.naming(arrival.topic), bytes });
   }
 
   #arrival(topic: string, raw: unknown): Arrival {
@@ -180,33 +183,33 @@ export class Feed implements Receiver {
     return arrival;
   }
 
-  /** Tells Rust what was taken, when it is worth it. */
-  #tell(count: number): void {
+  /** Reports the taken messages to Rust, once enough have been taken. */
+  #reportTaken(count: number): void {
     this.#taken += count;
-    if (this.#taken < this.#tellMessages && this.#takenBytes < TELL_BYTES) return;
-    this.#bus.port.callQuietly(this.#bus.handle, V.took, this.#id, this.#taken).catch(unheard);
+    if (this.#taken < this.#reportFrom && this.#takenBytes < REPORT_BYTES) return;
+    this.#bus.port.callQuietly(this.#bus.handle, V.took, this.#id, this.#taken).catch(ignore);
     this.#taken = 0;
     this.#takenBytes = 0;
   }
 
   #setBounds(bounds: Bounds): void {
     this.#bounds = bounds;
-    this.#tellMessages = Math.min(TELL_MESSAGES, Math.ceil(bounds.maxPending / 4));
+    this.#reportFrom = Math.min(REPORT_MESSAGES, Math.ceil(bounds.maxPending / 4));
   }
 
   #end(): void {
     if (this.#ended !== undefined) return;
     const { port, handle } = this.#bus;
     this.#ended = endOf(port.call(handle, V.unsubscribe, this.#id));
-    // A caller that waits is told; the others need not know.
-    this.#ended.catch(unheard);
-    this.#gone(this.#ended);
+    // A caller of `leave` gets the rejection. This handler prevents an unhandled rejection if there is no such caller.
+    this.#ended.catch(ignore);
+    this.#onEnd(this.#ended);
     this.#bus.unregister(this.#id);
     if (this.#retained) port.free();
   }
 }
 
-/** The end of what `call` ends: where the native side is gone, it has ended too. */
+/** Waits for an unsubscription. An error of kind `closed` counts as its success: the manager has ended all subscriptions. */
 async function endOf(call: Promise<unknown>): Promise<void> {
   try {
     await call;

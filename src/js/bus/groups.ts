@@ -10,13 +10,16 @@ const V = verbs('bus', 'groups', 'removeGroup');
 export interface TopicGroup {
   /** The group's name. */
   readonly name: string;
-  /** How many messages of the topic it has not acknowledged. Where the server does not count unread messages, at most 1 000 of them are included. */
+  /**
+   * How many messages of the topic the group has not acknowledged. If the server does not count unread messages, at most 1 000 of the unread messages
+   * are included.
+   */
   readonly lag: number;
-  /** How many of those were read: consumers have them in hand, they wait for a retry, or they wait behind others of their key. */
+  /** How many of the unacknowledged messages were read: a handler works on them, or they wait for a retry, or behind other messages of their key. */
   readonly pending: number;
   /** How many consumers of this package are alive. */
   readonly consumers: number;
-  /** When a consumer was last active, in milliseconds of the server's time since 1970; the present time while a consumer is alive. */
+  /** When a consumer was last active, in milliseconds of the server's time since 1970; the current time while a consumer is alive. */
   readonly lastActiveAt?: number | undefined;
 }
 

@@ -1,28 +1,28 @@
-/** A handler: run in the contexts it was subscribed in, kept apart from everyone else. */
+/** The calls of one subscription's handler. Each call runs in the async contexts of `subscribe()`, and its errors reach no other handler. */
 
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Envelope } from '../envelope.js';
-import { apart, inBatch, runIn, type Scope, scopeNow } from '../scope.js';
+import { inBatch, runIn, type Scope, scopeNow, withoutScope } from '../scope.js';
 import type { MessageContext } from './options.js';
 
-/** What a handler is, whatever it gives. */
+/** A handler of any messages. */
 export type Handler = (message: Envelope<never>, context: MessageContext) => unknown;
 
-/** Called once when a handler has ended; with what it failed with, if it did. */
-export type Done = (hand: Hand, failure?: { error: unknown }) => void;
+/** Called once when a call of the handler has ended; with `failure` if the handler threw or rejected. */
+export type Done = (call: HandlerCall, failure?: { error: unknown }) => void;
 
-/** One message in the hands of a handler. */
-export class Hand implements Scope {
+/** One call of a handler, with its message. */
+export class HandlerCall implements Scope {
   readonly corrId: string;
   readonly tenantId: string | undefined;
   readonly traceparent: string | undefined;
   readonly handling: Handling;
   readonly envelope: Envelope;
   readonly context: MessageContext;
-  /** What it takes up while it is in hand, by whoever counts that. */
+  /** The size of the message, for a subscription that bounds the bytes in flight. */
   size = 0;
   ended = false;
-  /** Does the handler itself wait until no handler runs? */
+  /** Does the handler itself wait for {@link Handling.settled}? */
   leaving = false;
 
   constructor(handling: Handling, envelope: Envelope, context: MessageContext) {
@@ -34,12 +34,12 @@ export class Hand implements Scope {
     this.traceparent = envelope.traceparent;
   }
 
-  get hand(): Hand {
+  get call(): HandlerCall {
     return this;
   }
 }
 
-/** One handler of one subscription. Made by who subscribes: it captures the AsyncLocalStorage contexts of then. */
+/** The handler of one subscription. The constructor captures the AsyncLocalStorage contexts, so `subscribe()` must call it synchronously. */
 export class Handling {
   readonly #handler: Handler;
   readonly #enter = AsyncLocalStorage.snapshot();
@@ -51,74 +51,74 @@ export class Handling {
     this.#handler = handler;
   }
 
-  /** How many messages are in hand. */
-  get hands(): number {
+  /** How many calls of the handler have not ended. */
+  get running(): number {
     return this.#running;
   }
 
-  /** Runs `run` in the captured contexts; {@link start} is called in there. */
+  /** Runs `run` in the captured contexts. {@link start} must be called inside `run`. */
   batch(run: () => void): void {
     this.#enter(inBatch, run);
   }
 
   /**
-   * Starts the handler with a message, in a scope of its own. `done` is called when it has ended: before this returns, if the handler
-   * gave no promise. Never throws, if `done` does not.
+   * Calls the handler with a message, in a scope of its own. `done` is called when the call has ended: before `start` returns, if the handler
+   * returned no promise. Throws only if `done` throws.
    */
-  start(envelope: Envelope, context: MessageContext, done: Done): Hand {
-    const hand = new Hand(this, envelope, context);
+  start(envelope: Envelope, context: MessageContext, done: Done): HandlerCall {
+    const call = new HandlerCall(this, envelope, context);
     this.#running++;
     let result: unknown;
     let isPromise = false;
     try {
-      result = runIn(hand, this.#handler as (message: Envelope, context: MessageContext) => unknown, envelope, context);
+      result = runIn(call, this.#handler as (message: Envelope, context: MessageContext) => unknown, envelope, context);
       isPromise =
         ((typeof result === 'object' && result !== null) || typeof result === 'function') &&
         typeof (result as { then?: unknown }).then === 'function';
     } catch (error) {
-      this.#end(hand);
-      apart(() => done(hand, { error }));
-      return hand;
+      this.#end(call);
+      withoutScope(() => done(call, { error }));
+      return call;
     }
     if (!isPromise) {
-      this.#end(hand);
-      done(hand);
-      return hand;
+      this.#end(call);
+      done(call);
+      return call;
     }
     Promise.resolve(result).then(
       () => {
-        this.#end(hand);
-        done(hand);
+        this.#end(call);
+        done(call);
       },
       (error: unknown) => {
-        this.#end(hand);
-        done(hand, { error });
+        this.#end(call);
+        done(call, { error });
       },
     );
-    return hand;
+    return call;
   }
 
-  /** Resolves when no message is in hand any more, except in those hands that wait for this themselves. */
+  /** Resolves when every call of the handler has ended, except calls that themselves wait for `settled()`. */
   settled(): Promise<void> {
-    const hand = scopeNow()?.hand;
-    if (hand instanceof Hand && hand.handling === this && !hand.ended && !hand.leaving) {
-      hand.leaving = true;
+    const call = scopeNow()?.call;
+    if (call instanceof HandlerCall && call.handling === this && !call.ended && !call.leaving) {
+      call.leaving = true;
       this.#leaving++;
     }
     return new Promise((resolve) => {
       this.#waiting.push(resolve);
-      this.#look();
+      this.#resolveIfDone();
     });
   }
 
-  #end(hand: Hand): void {
-    hand.ended = true;
+  #end(call: HandlerCall): void {
+    call.ended = true;
     this.#running--;
-    if (hand.leaving) this.#leaving--;
-    this.#look();
+    if (call.leaving) this.#leaving--;
+    this.#resolveIfDone();
   }
 
-  #look(): void {
+  #resolveIfDone(): void {
     if (this.#running > this.#leaving || this.#waiting.length === 0) return;
     const waiting = this.#waiting;
     this.#waiting = [];

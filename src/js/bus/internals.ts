@@ -1,4 +1,4 @@
-/** What the parts of a bus share. */
+/** The private state of a bus, which its parts share. */
 
 import { RedisError } from '../errors.js';
 import { internals } from '../internals.js';
@@ -12,48 +12,48 @@ import type { Bounds, MessageBusOptions } from './options.js';
 
 const V = verbs('bus', 'count', 'wait', 'ready');
 
-/** Takes what is delivered to one id. Must not throw. */
+/** A receiver of the deliveries and events of one id. Its methods must not throw. */
 export interface Receiver {
-  /** `values[from]` up to, without, `values[to]` are for it. */
+  /** Takes the values from place `from` up to, but without, `to`. */
   receive(values: unknown[], from: number, to: number): void;
   event(event: { event: string; [field: string]: unknown }): void;
 }
 
-/** What lasts until it is ended or the bus closes. */
+/** A subscription or iteration, which `close()` ends. */
 export interface Member {
-  /** Ends it. Never rejects. */
+  /** Ends the member. Never rejects. */
   end(): Promise<void>;
 }
 
-/** Deliveries after which the counts cross though nobody has asked for them. */
-const TELL_COUNTS = 100_000;
+/** The number of deliveries after which the counts are sent to Rust even if nobody has read the metrics. */
+const COUNTS_PER_CALL = 100_000;
 
-/** Ignores the error of a call that nobody waits for: only a released handle gives one, and every other call on it rejects too. */
-export const unheard = (): void => {};
+/** Ignores the error of a call that nobody waits for. Such a call fails only after the bus was closed. */
+export const ignore = (): void => {};
 
 export class BusInternals {
   readonly port: Port;
-  /** Not to be collected before the bus: they ask for passwords and tell what happens. */
+  /** The bus' managers. This reference keeps them from being garbage-collected: they call the password function and emit events. */
   readonly managers: readonly IRedisConnection[];
-  /** Publishes. */
+  /** The handle that publishes. */
   readonly out: number;
-  /** Subscribes, requests and consumes. */
+  /** The handle that subscribes, sends requests and consumes. */
   readonly handle: number;
   readonly bounds: Bounds;
   readonly closeTimeoutMs: number;
-  /** What `close()` ends. */
+  /** The subscriptions and iterations that `close()` ends. */
   readonly members = new Set<Member>();
   readonly listeners = new Listeners<BusEventArguments>('MessageBus', BUS_EVENTS);
-  /** What handlers did and Rust was not told yet; {@link counted} tells it. */
+  /** What handlers did since the last call to Rust; {@link counted} arranges the next call. */
   readonly counts = { delivered: 0, dropped: 0, malformed: 0, failed: 0 };
   /** Has `close()` been called? */
   closing = false;
-  /** Is everything ended? */
+  /** Has everything ended? */
   closed = false;
   readonly #receivers = new Map<number, Receiver>();
-  readonly #tell = (): void => void this.#sendCounts();
-  readonly #hear: EventHandler = (event) => this.#receivers.get(event.id as number)?.event(event);
-  readonly #take: DeliveryHandler = (values) => this.#receive(values);
+  readonly #flushCounts = (): void => void this.#sendCounts();
+  readonly #onEvent: EventHandler = (event) => this.#receivers.get(event.id as number)?.event(event);
+  readonly #onDelivery: DeliveryHandler = (values) => this.#receive(values);
   #lastId = 0;
 
   constructor(manager: IRedisConnection, options: MessageBusOptions, bounds: Bounds, closeTimeoutMs: number) {
@@ -75,22 +75,22 @@ export class BusInternals {
     return this.#lastId;
   }
 
-  /** Has `receiver` given what is delivered to `id`. What is subscribed is heard whether or not anyone keeps the bus. */
+  /** Registers `receiver` for the deliveries to `id`. While the bus has a receiver, the port keeps the bus from being garbage-collected. */
   register(id: number, receiver: Receiver): void {
     this.#receivers.set(id, receiver);
     if (this.#receivers.size > 1) return;
-    this.port.receive(this.handle, this.#take);
-    this.port.listen(this.handle, this.#hear);
+    this.port.receive(this.handle, this.#onDelivery);
+    this.port.listen(this.handle, this.#onEvent);
   }
 
   unregister(id: number): void {
     this.#receivers.delete(id);
     if (this.#receivers.size > 0 || this.closed) return;
-    this.port.receiveWeakly(this.handle, this.#take);
-    this.port.listenWeakly(this.handle, this.#hear);
-    // What is owed would be held until somebody reads metrics.
-    this.port.disown(this.#tell);
-    this.#tell();
+    this.port.receiveWeakly(this.handle, this.#onDelivery);
+    this.port.listenWeakly(this.handle, this.#onEvent);
+    // The counts are sent now: the port would keep the function, and with it the bus, until somebody reads the metrics.
+    this.port.disown(this.#flushCounts);
+    this.#flushCounts();
   }
 
   /** Throws once the bus is being closed. */
@@ -100,34 +100,34 @@ export class BusInternals {
 
   /** Throws once the bus is closed; a handler that `close()` waits for may still publish. */
   checkPublishing(): void {
-    if (this.closing && (this.closed || scopeNow()?.hand === undefined)) this.checkOpen('MessageBus.publish');
+    if (this.closing && (this.closed || scopeNow()?.call === undefined)) this.checkOpen('MessageBus.publish');
   }
 
-  /** Tells an event. Never throws. */
+  /** Emits an event. Never throws. */
   emit<E extends keyof BusEvents>(name: E, ...event: BusEventArguments[E]): void {
     this.listeners.emit(name, ...event);
   }
 
-  /** Tells what a handler failed with, and counts it. */
+  /** Counts a failed handler, and emits `error`. */
   failed(event: BusEvents['error']): void {
     this.counts.failed++;
     this.counted();
     this.emit('error', event);
   }
 
-  /** Has {@link counts} told to Rust before anyone reads its metrics. */
+  /** Call it after a change of {@link counts}: they are sent to Rust before the metrics are read. */
   counted(): void {
     if (this.closed) return;
-    if (this.counts.delivered >= TELL_COUNTS || this.#receivers.size === 0) this.#tell();
-    else this.port.owe(this.#tell);
+    if (this.counts.delivered >= COUNTS_PER_CALL || this.#receivers.size === 0) this.#flushCounts();
+    else this.port.owe(this.#flushCounts);
   }
 
   /**
-   * Resolves after `ms` milliseconds, even if the clock of JavaScript is faked. Does not keep the process alive, nor the bus: whoever waits for
-   * something else besides may have gone long before, and no `async` function is to stand here till then.
+   * Resolves after `ms` milliseconds, even if the timers of JavaScript are faked. Keeps neither the process alive nor the bus in memory: it is no
+   * `async` function, whose frame would hold the bus until then.
    */
   wait(ms: number): Promise<unknown> {
-    return this.port.callQuietly(this.out, V.wait, ms).catch(unheard);
+    return this.port.callQuietly(this.out, V.wait, ms).catch(ignore);
   }
 
   async ready(): Promise<void> {
@@ -135,11 +135,11 @@ export class BusInternals {
     await Promise.all(handles.map((handle) => this.port.call(handle, V.ready)));
   }
 
-  /** Lets the native side go; nothing is counted any more. */
+  /** Sends the last counts, and releases the native targets. */
   async release(): Promise<void> {
     this.closed = true;
-    // Else the port would hold the bus, with its listeners, until somebody reads metrics.
-    this.port.disown(this.#tell);
+    // Otherwise the port would keep the bus, with its listeners, until somebody reads the metrics.
+    this.port.disown(this.#flushCounts);
     await this.#sendCounts();
     this.port.release(this.out);
     if (this.handle !== this.out) this.port.release(this.handle);
@@ -163,6 +163,6 @@ export class BusInternals {
     counts.dropped = 0;
     counts.malformed = 0;
     counts.failed = 0;
-    return this.port.callQuietly(this.handle, V.count, delivered, dropped, malformed, failed).catch(unheard);
+    return this.port.callQuietly(this.handle, V.count, delivered, dropped, malformed, failed).catch(ignore);
   }
 }

@@ -9,26 +9,26 @@ import type { Bounds } from './options.js';
 import { Pending } from './pending.js';
 import type { Arrival } from './wire.js';
 
-interface Asked {
+interface NextCall {
   resolve(result: IteratorResult<Envelope, undefined>): void;
   reject(error: unknown): void;
 }
 
 const DONE: IteratorReturnResult<undefined> = { done: true, value: undefined };
 
-/** One iteration: subscribed from its start to its end. */
+/** One iteration, which is subscribed from its start to its end. */
 export class Messages implements Subscriber, Member {
   readonly bounds: Bounds;
   readonly #bus: BusInternals;
   readonly #pending: Pending;
-  /** Calls of `next()` that have nothing yet. */
-  readonly #asked: Asked[] = [];
+  /** Calls of `next()` that wait for a message. */
+  readonly #nextCalls: NextCall[] = [];
   #forget: () => void = () => {};
   #feed: Feed | undefined;
-  /** Settles when its end is confirmed. */
-  #gone: Promise<void> | undefined;
-  #over = false;
-  /** What ended it, until somebody is told. */
+  /** Settles when the server has confirmed the end of the subscription. */
+  #unsubscribed: Promise<void> | undefined;
+  #isOver = false;
+  /** The error that ended the iteration, until a call of `next()` has rejected with it. */
   #error: unknown;
 
   constructor(bus: BusInternals, feeds: Feeds, topic: string, bounds: Bounds, signal: AbortSignal | undefined) {
@@ -36,7 +36,7 @@ export class Messages implements Subscriber, Member {
     this.#bus = bus;
     this.#pending = new Pending(bounds);
     if (signal?.aborted || bus.closing) {
-      this.#over = true;
+      this.#isOver = true;
       return;
     }
     const feed = feeds.join(topic, false, this);
@@ -49,7 +49,7 @@ export class Messages implements Subscriber, Member {
   next(): Promise<IteratorResult<Envelope, undefined>> {
     const envelope = this.#take();
     if (envelope !== undefined) return Promise.resolve({ done: false, value: envelope });
-    if (!this.#over) return new Promise((resolve, reject) => this.#asked.push({ resolve, reject }));
+    if (!this.#isOver) return new Promise((resolve, reject) => this.#nextCalls.push({ resolve, reject }));
     const error = this.#error;
     this.#error = undefined;
     return error === undefined ? Promise.resolve(DONE) : Promise.reject(error);
@@ -57,11 +57,11 @@ export class Messages implements Subscriber, Member {
 
   async return(): Promise<IteratorReturnResult<undefined>> {
     this.#stop();
-    await this.#gone;
+    await this.#unsubscribed;
     return DONE;
   }
 
-  /** What iterates. Its methods are bound, and it has no other members. */
+  /** The iterator that the caller gets. Its methods work without `this`. */
   iterator(): AsyncIterableIterator<Envelope, undefined> & AsyncDisposable {
     const iterator = {
       next: () => this.next(),
@@ -75,18 +75,18 @@ export class Messages implements Subscriber, Member {
   }
 
   take(arrivals: Arrival[]): void {
-    if (this.#over) return;
+    if (this.#isOver) return;
     for (const arrival of arrivals) this.#pending.add(arrival);
-    while (this.#asked.length > 0) {
+    while (this.#nextCalls.length > 0) {
       const envelope = this.#take();
       if (envelope === undefined) break;
-      this.#asked.shift()?.resolve({ done: false, value: envelope });
+      this.#nextCalls.shift()?.resolve({ done: false, value: envelope });
     }
     const dropped = this.#pending.trim();
     if (dropped > 0) this.#feed?.dropped(dropped);
   }
 
-  /** A manager that was disconnected ends it as `return()` does; one that failed is an error. */
+  /** If the manager was disconnected, the iteration ends as with `return()`. If the subscription failed, `next()` rejects with the error. */
   ended(error: RedisError): void {
     this.#stop(error.redisErrorKind === 'closed' ? undefined : error);
   }
@@ -95,7 +95,7 @@ export class Messages implements Subscriber, Member {
     this.#stop();
   }
 
-  /** The oldest message that is one. */
+  /** Removes the oldest waiting message and returns it. Messages that are not JSON are reported and skipped. */
   #take(): Envelope | undefined {
     for (;;) {
       const arrival = this.#pending.next();
@@ -111,15 +111,15 @@ export class Messages implements Subscriber, Member {
   }
 
   #stop(error?: unknown): void {
-    if (this.#over) return;
-    this.#over = true;
+    if (this.#isOver) return;
+    this.#isOver = true;
     this.#pending.clear();
     this.#bus.members.delete(this);
     this.#forget();
-    this.#gone = this.#feed?.leave(this);
-    const asked = this.#asked.splice(0);
-    if (error !== undefined && asked.length > 0) asked.shift()?.reject(error);
+    this.#unsubscribed = this.#feed?.leave(this);
+    const calls = this.#nextCalls.splice(0);
+    if (error !== undefined && calls.length > 0) calls.shift()?.reject(error);
     else this.#error = error;
-    for (const { resolve } of asked) resolve(DONE);
+    for (const { resolve } of calls) resolve(DONE);
   }
 }

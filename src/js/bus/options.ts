@@ -1,4 +1,4 @@
-/** Options of the bus, and their checks. */
+/** The options of the bus and their checks. */
 
 import { checkSignal, checkWhole, MAX_MS, optionsOf, refuseUnknown } from '../arguments.js';
 import { configError } from '../errors.js';
@@ -9,7 +9,7 @@ import { checkTraceparent, MAX_NAME } from '../scope.js';
 export interface MessageBusOptions {
   /** A prefix of every topic of this bus, inside the manager's namespace; a colon follows each of the two. Default: none. */
   namespace?: string | undefined;
-  /** The manager whose connections subscribe and consume. Default: the one that publishes. */
+  /** The manager whose connections subscribe and consume. Default: the bus' `manager`. */
   subscriber?: IRedisConnection | undefined;
   /**
    * `true`: live topics are sharded channels (`SPUBLISH`), which in a cluster stay on the node of their slot instead of going to all nodes. Needs
@@ -19,14 +19,15 @@ export interface MessageBusOptions {
   /**
    * How long messages of durable topics are kept after every group has acknowledged them. All three bounds hold: the newest `maxLength` messages
    * (from 0 to 1 000 000 000 000, default 100 000), the newest `maxBytes` (of keys and messages, from 0 to 1 000 000 000 000 000, default 1 GiB), and
-   * `maxAgeMs` (from 0, default a day). Messages that a group has not acknowledged are never trimmed. The publisher's setting counts, roughly.
+   * `maxAgeMs` (milliseconds, from 0, default a day). Messages that a group has not acknowledged are never trimmed. The publisher's setting counts; a
+   * few more messages than the bounds allow may be kept.
    */
   retention?: { maxLength?: number | undefined; maxBytes?: number | undefined; maxAgeMs?: number | undefined } | undefined;
-  /** Live messages that may wait, per subscription, from 1. Default 100 000. */
+  /** The most live messages that may wait, per subscription, from 1. Default 100 000. */
   maxPending?: number | undefined;
-  /** Their bytes, from 1; one message may be larger. Default 64 MiB. */
+  /** The most bytes of the waiting messages, from 1; a single message may be larger. Default 64 MiB. */
   maxPendingBytes?: number | undefined;
-  /** Milliseconds that the end of a subscription waits for handlers that run. Default 5 000. */
+  /** How long the end of a subscription waits for running handlers, in milliseconds. Default 5 000. */
   closeTimeoutMs?: number | undefined;
 }
 
@@ -43,17 +44,17 @@ export interface PublishOptions {
   id?: string | undefined;
   /** Durable: milliseconds for which the id counts once, from 1. Default, if `id` is given: 120 000. */
   dedupeMs?: number | undefined;
-  /** The W3C trace context of the message. Default: the context of the message in hand, or of the envelope. */
+  /** The W3C trace context of the message. Default: the trace context of the envelope, or of the message whose handler publishes. */
   traceparent?: string | undefined;
 }
 
 /** Options of {@link MessageBus.subscribe}. */
 export interface SubscribeOptions {
-  /** Messages of this subscription in hand at once, from 1. Default: `maxPending` for a live subscription, 1 for a durable one. */
+  /** How many handlers of this subscription may run at once, from 1. Default: `maxPending` for a live subscription, 1 for a durable subscription. */
   concurrency?: number | undefined;
-  /** Live: messages that may wait, from 1. Beyond this bound the oldest is dropped and counted, and `slow` is emitted. Default: the bus'. */
+  /** Live: the most messages that may wait, from 1. Beyond this bound the oldest is dropped and counted, and `slow` is emitted. Default: the bus'. */
   maxPending?: number | undefined;
-  /** Live: their bytes, from 1; one message may be larger. Default: the bus'. */
+  /** Live: the most bytes of the waiting messages, from 1; a single message may be larger. Default: the bus'. */
   maxPendingBytes?: number | undefined;
   /** Durable: the consumer group of the topic's stream. Delivery is at least once. */
   group?: string | undefined;
@@ -69,7 +70,7 @@ export interface SubscribeOptions {
    * not matter: Rust sends the signs. Default 30 000.
    */
   claimAfterMs?: number | undefined;
-  /** Durable: milliseconds that a handler may run; then its signal is aborted, and the attempt has failed. Default 600 000. */
+  /** Durable: how long a handler may run, in milliseconds. After that its signal is aborted, and the attempt has failed. Default 600 000. */
   timeoutMs?: number | undefined;
   /** Ends the subscription. Before the server has confirmed it, the call rejects with kind `cancelled`. */
   signal?: AbortSignal | undefined;
@@ -77,9 +78,9 @@ export interface SubscribeOptions {
 
 /** Options of {@link MessageBus.messages}. */
 export interface MessagesOptions {
-  /** Messages that may wait, from 1. Beyond this bound the oldest is dropped and counted, and `slow` is emitted. Default: the bus'. */
+  /** The most messages that may wait, from 1. Beyond this bound the oldest is dropped and counted, and `slow` is emitted. Default: the bus'. */
   maxPending?: number | undefined;
-  /** Their bytes, from 1; one message may be larger. Default: the bus'. */
+  /** The most bytes of the waiting messages, from 1; a single message may be larger. Default: the bus'. */
   maxPendingBytes?: number | undefined;
   /** Ends the iteration. */
   signal?: AbortSignal | undefined;
@@ -93,34 +94,34 @@ export interface RequestOptions {
   signal?: AbortSignal | undefined;
 }
 
-/** What a handler gets beside the message. */
+/** The second argument of a handler. */
 export interface MessageContext {
-  /** Where it was published. */
+  /** The topic of the message. */
   readonly topic: string;
-  /** The key it was published with. A key of another program that is not UTF-8 has replacement characters. */
+  /** The key of the message. If another program published a key that is not UTF-8, the key has replacement characters. */
   readonly key?: string | undefined;
-  /** The pattern it was subscribed by. */
+  /** The pattern of the subscription, if it was made by {@link MessageBus.psubscribe}. */
   readonly pattern?: string | undefined;
   /** Durable: the consumer group. */
   readonly group?: string | undefined;
-  /** Durable: its id in the stream. */
+  /** Durable: the message's id in the stream. */
   readonly streamId?: string | undefined;
-  /** Which attempt this is, from 1. */
+  /** The number of this attempt, from 1. */
   readonly attempt: number;
   /** Aborted when the subscription ends, or when a durable message belongs to another consumer. */
   readonly signal: AbortSignal;
 }
 
 /**
- * Ends a subscription. From the call on no handler of it starts. Resolves when its running handlers have ended, or `closeTimeoutMs` has passed. For
- * the last subscription of this bus to a topic the server must confirm too, unless the server is away or the bus or the manager is closed.
- * Idempotent.
+ * Ends a subscription. From the call on its handler is not called again. Resolves when the running handlers have ended, or `closeTimeoutMs` has
+ * passed. For the last subscription of this bus to a topic the server must confirm the end too, unless the server is away or the bus or the manager
+ * is closed. Idempotent.
  *
  * @throws RedisError of kind `timeout` if a connected server does not confirm within `commandTimeoutMs`; no handler gets a message even then.
  */
 export type Unsubscribe = (() => Promise<void>) & { [Symbol.asyncDispose](): Promise<void> };
 
-/** What may wait. */
+/** The bounds on waiting messages. */
 export interface Bounds {
   readonly maxPending: number;
   readonly maxPendingBytes: number;
@@ -129,13 +130,13 @@ export interface Bounds {
 const LIVE = ['concurrency', 'maxPending', 'maxPendingBytes', 'group', 'signal'] as const satisfies (keyof SubscribeOptions)[];
 const DURABLE = ['from', 'retry', 'claimAfterMs', 'timeoutMs'] as const satisfies (keyof SubscribeOptions)[];
 
-/** A topic; what it may be made of is judged in Rust. */
+/** Checks that `topic` is a well-formed string. Rust checks its characters. */
 export function checkTopic(name: string, topic: unknown): void {
   if (typeof topic !== 'string' || topic === '' || topic.length > 1024 || !topic.isWellFormed())
     throw configError(name, 'a well-formed string of 1 to 1024 bytes', topic);
 }
 
-/** The bounds that are given, or those of the bus. */
+/** The given bounds. The bounds of the bus replace missing bounds. */
 export function boundsOf(owner: string, given: Partial<Bounds>, standard: Bounds): Bounds {
   const { maxPending = standard.maxPending, maxPendingBytes = standard.maxPendingBytes } = given;
   checkWhole(`${owner}.maxPending`, maxPending, 1);
@@ -143,7 +144,7 @@ export function boundsOf(owner: string, given: Partial<Bounds>, standard: Bounds
   return { maxPending, maxPendingBytes };
 }
 
-/** Options of a subscription. Those beside a `group` are judged in Rust, but for the signal. */
+/** Checks the options of a subscription. Rust checks the options of a durable subscription, except the signal. */
 export function subscribeOptions(owner: string, given: SubscribeOptions | undefined): SubscribeOptions {
   const options: SubscribeOptions = optionsOf(`${owner}: options`, given);
   checkSignal(`${owner}.signal`, options.signal);
@@ -161,7 +162,7 @@ function checkLive(owner: string, options: SubscribeOptions): void {
   }
 }
 
-/** Options of a publication, checked. */
+/** Checks the options of a publication. */
 export function publishOptions(given: PublishOptions): PublishOptions {
   const { key, durable, traceparent, id, dedupeMs, ...rest } = optionsOf('MessageBus.publish: options', given) as PublishOptions;
   refuseUnknown('MessageBus.publish', rest, ['key', 'durable', 'traceparent', 'id', 'dedupeMs']);

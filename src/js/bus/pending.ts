@@ -1,10 +1,10 @@
-/** Live messages that wait, oldest first, bounded in number and in characters. */
+/** A queue of waiting live messages, oldest first, bounded in number and in characters. */
 
 import type { Bounds } from './options.js';
 import type { Arrival } from './wire.js';
 
-/** Begun places after which the array is moved together. */
-const LOOSE = 1024;
+/** The number of empty places at the front from which the array is compacted. */
+const COMPACT_FROM = 1024;
 
 export class Pending {
   readonly #bounds: Bounds;
@@ -25,7 +25,7 @@ export class Pending {
     this.#size += arrival.size;
   }
 
-  /** Drops the oldest until the rest is within the bounds. Gives how many had to go. */
+  /** Drops the oldest messages until the rest is within the bounds. Returns the number of dropped messages. */
   trim(): number {
     const { maxPending, maxPendingBytes } = this.#bounds;
     let dropped = 0;
@@ -37,7 +37,7 @@ export class Pending {
     }
   }
 
-  /** Takes the oldest. */
+  /** Removes the oldest message and returns it. */
   next(): Arrival | undefined {
     if (this.isEmpty) return undefined;
     const arrival = this.#items[this.#head] as Arrival;
@@ -47,7 +47,7 @@ export class Pending {
     if (this.isEmpty) {
       this.#items = [];
       this.#head = 0;
-    } else if (this.#head >= LOOSE && this.#head * 2 >= this.#items.length) {
+    } else if (this.#head >= COMPACT_FROM && this.#head * 2 >= this.#items.length) {
       this.#items = this.#items.slice(this.#head);
       this.#head = 0;
     }

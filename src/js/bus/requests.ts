@@ -14,14 +14,23 @@ const V = verbs('bus', 'request', 'requestCancel', 'reply');
 
 const brand = Symbol.for('redis-backplane.ResponderError');
 
-/** What a responder says of its error. */
+/** A responder's error as the reply describes it. */
 interface RemoteFailure {
   name?: unknown;
   message?: unknown;
   code?: unknown;
 }
 
-/** The error of a responder, as the requester gets it: of kind `server`, with the responder's own name, message and code. */
+/**
+ * The error of a responder, thrown by `request()`. It has the kind `server`, and the name, message and code of the responder's error.
+ *
+ * @example
+ * try {
+ *   await bus.request('price', { sku: 'book' });
+ * } catch (error) {
+ *   if (error instanceof ResponderError) console.log(error.name, error.message);
+ * }
+ */
 export class ResponderError extends RedisError {
   /** The name of the responder's error: `TypeError`, `OrderNotFound`, … */
   readonly remoteName: string;
@@ -55,7 +64,7 @@ export async function request<R>(bus: BusInternals, topic: string, payload: unkn
   const envelope = createEnvelope(topic, payload);
   const text = encode('MessageBus.request', envelope);
   const cancel = (): void => {
-    // A request that has just been answered has nothing to cancel.
+    // A failure needs no report: the request may have just been answered.
     port.callQuietly(handle, V.requestCancel, envelope.id).catch(() => {});
   };
   const forget = onAbort(signal, cancel);
@@ -71,13 +80,13 @@ export async function request<R>(bus: BusInternals, topic: string, payload: unkn
   }
 }
 
-/** What a reply says. */
+/** The payload of a reply. Throws the error of a reply that carries an error. */
 function payloadOf<R>(raw: unknown): R {
   let reply: { msg?: { payload?: unknown } | undefined; error?: RemoteFailure | undefined } | undefined;
   try {
     if (typeof raw === 'string') reply = JSON.parse(raw) as typeof reply;
   } catch {
-    // Said below.
+    // A reply that is not JSON throws below.
   }
   const error = reply?.error;
   if (typeof error === 'object' && error !== null) {
@@ -91,7 +100,7 @@ function payloadOf<R>(raw: unknown): R {
   });
 }
 
-/** The handler of a responder's subscription: replies with what `handler` gives, or with its error, which it throws on. */
+/** The handler of a responder's subscription. It replies with the result of `handler`, or with its error, and then throws that error for the bus. */
 export function responding(bus: BusInternals, handler: (payload: never, envelope: Envelope<never>) => unknown) {
   return async (envelope: Envelope<never>, context: MessageContext): Promise<void> => {
     const to = replyOf(context);

@@ -1,35 +1,35 @@
-/** A live subscription: one handler, what waits for it and what it has in hand. */
+/** A live subscription: one handler, its waiting messages, and its running calls. */
 
 import { onAbort } from '../aborts.js';
 import { cancelled } from '../arguments.js';
 import { RedisError } from '../errors.js';
-import { apart } from '../scope.js';
+import { withoutScope } from '../scope.js';
 import type { Feed, Feeds, Subscriber } from './feed.js';
-import type { Done, Hand, Handling } from './handling.js';
+import type { Done, HandlerCall, Handling } from './handling.js';
 import type { BusInternals, Member } from './internals.js';
 import type { Bounds, MessageContext, Unsubscribe } from './options.js';
 import { Pending } from './pending.js';
-import { left, unsubscribeBy } from './unsubscribing.js';
+import { handlersEnded, unsubscribeBy } from './unsubscribing.js';
 import type { Arrival, Decoded } from './wire.js';
 
-/** What a live subscription is told. */
+/** The options of a live subscription, checked. */
 export interface LiveOptions {
   readonly bounds: Bounds;
   readonly concurrency?: number | undefined;
   readonly signal?: AbortSignal | undefined;
-  /** Only requests, which await a reply. */
+  /** `true`: only requests are handled; other messages of the topic are ignored. */
   readonly requests?: boolean | undefined;
 }
 
-/** Where replies to requests are awaited, by the context of each. */
+/** The reply topics of requests, by the context of the request's handler. */
 const replies = new WeakMap<MessageContext, string>();
 
-/** Where a reply to the request of `context` is awaited. */
+/** The topic on which the requester of `context` awaits its reply. */
 export function replyOf(context: MessageContext): string | undefined {
   return replies.get(context);
 }
 
-/** What a handler of live messages is told. */
+/** The context of a handler of live messages. */
 class LiveContext implements MessageContext {
   readonly topic: string;
   readonly attempt: number;
@@ -46,7 +46,7 @@ class LiveContext implements MessageContext {
   }
 }
 
-/** The contexts of one subscription: what they have in common is in their prototype, and costs nothing for each message. */
+/** The class of the contexts of one subscription. The common `signal` is a getter of its prototype, so it costs nothing for each message. */
 function contextsOf(subscription: LiveSubscription): typeof LiveContext {
   class Context extends LiveContext {}
   Object.defineProperty(Context.prototype, 'signal', { get: () => subscription.signal });
@@ -59,20 +59,20 @@ export class LiveSubscription implements Subscriber, Member {
   readonly #bus: BusInternals;
   readonly #handling: Handling;
   readonly #topic: string;
-  readonly #most: number;
+  readonly #concurrency: number;
   readonly #requests: boolean;
   readonly #pending: Pending;
   readonly #Context = contextsOf(this);
-  readonly #pump = (): void => this.#startAll();
-  readonly #done: Done = (hand, failure) => this.#ended(hand, failure);
+  readonly #startBatch = (): void => this.#startAll();
+  readonly #done: Done = (call, failure) => this.#ended(call, failure);
   #feed: Feed | undefined;
-  /** Settles when its end is confirmed. */
-  #gone: Promise<void> | undefined;
+  /** Settles when the server has confirmed the end of the subscription. */
+  #unsubscribed: Promise<void> | undefined;
   #controller: AbortController | undefined;
-  #over = false;
-  #pumping = false;
-  #handBytes = 0;
-  /** Started and not yet counted. */
+  #isOver = false;
+  #starting = false;
+  #runningBytes = 0;
+  /** How many handlers were started since the count was last added to the bus' counts. */
   #delivered = 0;
   #forget: () => void = () => {};
 
@@ -82,7 +82,7 @@ export class LiveSubscription implements Subscriber, Member {
     this.#topic = topic;
     this.pattern = isPattern ? topic : undefined;
     this.bounds = options.bounds;
-    this.#most = options.concurrency ?? options.bounds.maxPending;
+    this.#concurrency = options.concurrency ?? options.bounds.maxPending;
     this.#requests = options.requests ?? false;
     this.#pending = new Pending(options.bounds);
   }
@@ -91,12 +91,12 @@ export class LiveSubscription implements Subscriber, Member {
   get signal(): AbortSignal {
     if (this.#controller === undefined) {
       this.#controller = new AbortController();
-      if (this.#over) this.#controller.abort(over());
+      if (this.#isOver) this.#controller.abort(endedError());
     }
     return this.#controller.signal;
   }
 
-  /** Joins the feed, and resolves when the server has confirmed. */
+  /** Joins the feed, and resolves when the server has confirmed the subscription. */
   async begin(feeds: Feeds, signal: AbortSignal | undefined): Promise<Unsubscribe> {
     const feed = feeds.join(this.#topic, this.pattern !== undefined, this);
     this.#feed = feed;
@@ -117,12 +117,12 @@ export class LiveSubscription implements Subscriber, Member {
       throw error;
     }
     if (signal?.aborted) throw cancelled('MessageBus.subscribe', signal);
-    if (this.#over) throw new RedisError('closed', 'MessageBus.subscribe: the subscription ended before the server had confirmed it');
+    if (this.#isOver) throw new RedisError('closed', 'MessageBus.subscribe: the subscription ended before the server had confirmed it');
     return unsubscribeBy(() => this.#unsubscribe());
   }
 
   take(arrivals: Arrival[]): void {
-    if (this.#over) return;
+    if (this.#isOver) return;
     for (const arrival of arrivals) this.#pending.add(arrival);
     this.#startMore();
     const dropped = this.#pending.trim();
@@ -136,45 +136,45 @@ export class LiveSubscription implements Subscriber, Member {
 
   async end(): Promise<void> {
     this.#stop();
-    await left(this.#bus, this.#handling, this.#topic);
+    await handlersEnded(this.#bus, this.#handling, this.#topic);
     this.#bus.members.delete(this);
   }
 
-  /** Ends it, and resolves when the server has confirmed, too. */
+  /** Ends the subscription, and resolves when the server has confirmed the end. */
   async #unsubscribe(): Promise<void> {
     await this.end();
-    await this.#gone;
+    await this.#unsubscribed;
   }
 
-  #stop(why: RedisError = over()): void {
-    if (this.#over) return;
-    this.#over = true;
+  #stop(why: RedisError = endedError()): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
     this.#pending.clear();
     this.#forget();
-    this.#gone = this.#feed?.leave(this);
+    this.#unsubscribed = this.#feed?.leave(this);
     this.#controller?.abort(why);
   }
 
   #startMore(): void {
-    if (this.#pumping || this.#pending.isEmpty || !this.#hasRoom()) return;
-    this.#handling.batch(this.#pump);
+    if (this.#starting || this.#pending.isEmpty || !this.#hasRoom()) return;
+    this.#handling.batch(this.#startBatch);
     if (this.#delivered === 0) return;
     this.#bus.counts.delivered += this.#delivered;
     this.#delivered = 0;
     this.#bus.counted();
   }
 
-  /** May one more be in hand? One message may be larger than the bound. */
+  /** May another handler start? A single message may be larger than the bound. */
   #hasRoom(): boolean {
-    return this.#handling.hands < this.#most && (this.#handBytes < this.bounds.maxPendingBytes || this.#handling.hands === 0);
+    return this.#handling.running < this.#concurrency && (this.#runningBytes < this.bounds.maxPendingBytes || this.#handling.running === 0);
   }
 
   #startAll(): void {
-    this.#pumping = true;
+    this.#starting = true;
     try {
       this.#startWhileRoom();
     } finally {
-      this.#pumping = false;
+      this.#starting = false;
     }
   }
 
@@ -184,23 +184,23 @@ export class LiveSubscription implements Subscriber, Member {
       if (arrival === undefined) break;
       const decoded = arrival.read();
       if (decoded === undefined) {
-        apart(() => this.#feed?.malformed(arrival));
+        withoutScope(() => this.#feed?.malformed(arrival));
         continue;
       }
       if (this.#requests && decoded.reply === undefined) continue;
       this.#delivered++;
-      const hand = this.#handling.start(decoded.envelope, new this.#Context(arrival.topic, this.pattern, decoded), this.#done);
-      if (!hand.ended) {
-        hand.size = arrival.size;
-        this.#handBytes += arrival.size;
+      const call = this.#handling.start(decoded.envelope, new this.#Context(arrival.topic, this.pattern, decoded), this.#done);
+      if (!call.ended) {
+        call.size = arrival.size;
+        this.#runningBytes += arrival.size;
       }
     }
   }
 
-  #ended(hand: Hand, failure: { error: unknown } | undefined): void {
-    this.#handBytes -= hand.size;
+  #ended(call: HandlerCall, failure: { error: unknown } | undefined): void {
+    this.#runningBytes -= call.size;
     if (failure !== undefined) {
-      const { envelope, context } = hand;
+      const { envelope, context } = call;
       const about = { topic: context.topic, ...(this.pattern !== undefined && { pattern: this.pattern }) };
       this.#bus.failed({ ...about, envelopeId: envelope.id, corrId: envelope.corrId, error: failure.error });
     }
@@ -208,6 +208,6 @@ export class LiveSubscription implements Subscriber, Member {
   }
 }
 
-function over(): RedisError {
+function endedError(): RedisError {
   return new RedisError('closed', 'the subscription has ended');
 }

@@ -6,15 +6,15 @@ import type { BusInternals } from './internals.js';
 import type { Unsubscribe } from './options.js';
 
 /**
- * Resolves when no handler of `handling` runs any more, but for those that wait for this themselves; after `closeTimeoutMs` at the
- * latest: then it is told as an `error` that one still runs.
+ * Resolves when no handler of `handling` runs any more, except handlers that themselves wait for this. After `closeTimeoutMs` it resolves even if a
+ * handler still runs, and emits an `error` event.
  */
-export async function left(bus: BusInternals, handling: Handling, topic: string): Promise<void> {
+export async function handlersEnded(bus: BusInternals, handling: Handling, topic: string): Promise<void> {
   let over = false;
   const settled = handling.settled().then(() => {
     over = true;
   });
-  // Time for those that only have to take a step.
+  // One promise job first: without running handlers no timer is needed.
   await Promise.resolve();
   if (over) return;
   bus.port.retain();
@@ -28,7 +28,7 @@ export async function left(bus: BusInternals, handling: Handling, topic: string)
   bus.emit('error', { topic, error: new RedisError('timeout', message) });
 }
 
-/** A function that ends a subscription with `end`. */
+/** The function that a subscriber gets to end its subscription. */
 export function unsubscribeBy(end: () => Promise<void>): Unsubscribe {
   const unsubscribe = (): Promise<void> => end();
   return Object.assign(unsubscribe, { [Symbol.asyncDispose]: unsubscribe });

@@ -1,4 +1,4 @@
-/** Messages as text: `{"key"?, "reply"?, "msg": Envelope}`, and what other publishers write instead. */
+/** The text of a message: `{"key"?, "reply"?, "msg": Envelope}`. Texts that other programs publish are read too. */
 
 import { jsonArgument } from '../arguments.js';
 import { completed, type Envelope, envelopeOf, now } from '../envelope.js';
@@ -6,13 +6,13 @@ import { scopeNow } from '../scope.js';
 import { uuid } from '../uuid.js';
 
 /**
- * An envelope as a message.
+ * The text of a message with this envelope.
  *
  * @throws RedisError of kind `serialization` for a payload that JSON cannot express.
  */
 export function encode(owner: string, envelope: Envelope, key?: string): string {
   const { payload } = envelope;
-  // JSON would leave these out of the envelope, or make null of them, silently.
+  // Checked by itself: inside the envelope JSON would silently drop an `undefined` or a function, and write `NaN` as null.
   const keeps = typeof payload === 'string' || (typeof payload === 'object' && (payload === null || !('toJSON' in payload)));
   if (!keeps) jsonArgument(`${owner}: payload`, payload);
   const text = jsonArgument(`${owner}: payload`, envelope);
@@ -23,7 +23,8 @@ let lastType = '';
 let lastTypeText = '""';
 
 /**
- * A bare value as a message, in a new envelope that nobody needs as an object: writing it at once is a third faster.
+ * The text of a message with a bare value, in a new envelope. The envelope is written directly as text, which is a third faster than making the object
+ * first.
  *
  * @throws RedisError as {@link encode}.
  */
@@ -51,37 +52,37 @@ function head(key: string | undefined): string {
   return key === undefined ? '{' : `{"key":${JSON.stringify(key)},`;
 }
 
-/** A message that was read. */
+/** A parsed message. */
 export interface Decoded {
   envelope: Envelope;
   key?: string | undefined;
-  /** Where a reply to it is awaited. */
+  /** The topic on which the requester awaits a reply. */
   reply?: string | undefined;
 }
 
 /**
- * A message as it arrived. It is parsed anew for each handler, so that what one does to it reaches no other; an envelope that is made
- * for it is the same for all.
+ * A message as it arrived. It is parsed separately for each handler, so that a handler that changes its message affects no other handler. The id and
+ * time of an envelope that is made for a bare value are the same for all handlers.
  */
 export class Arrival {
   readonly topic: string;
   readonly raw: unknown;
-  /** Was it found to be no JSON? */
+  /** Was the message already reported as not JSON? */
   malformed = false;
-  #made: Envelope | undefined;
+  #envelope: Envelope | undefined;
 
   constructor(topic: string, raw: unknown) {
     this.topic = topic;
     this.raw = raw;
   }
 
-  /** Its characters, or bytes where it is no text. */
+  /** The length in characters, or in bytes if the message is not UTF-8. */
   get size(): number {
-    // What is longer than a string can be came as an error.
+    // A message that is longer than the longest JavaScript string arrives as an Error, which has no length.
     return (this.raw as { length?: number | undefined }).length ?? 0;
   }
 
-  /** What it says; `undefined` if it is not JSON. */
+  /** The parsed message; `undefined` if it is not JSON. */
   read(): Decoded | undefined {
     if (typeof this.raw !== 'string') return undefined;
     let value: unknown;
@@ -107,14 +108,14 @@ export class Arrival {
     return { envelope: this.#wrap(value) };
   }
 
-  /** A payload that came without an envelope. */
+  /** An envelope for a payload that arrived without one. */
   #wrap(payload: unknown): Envelope {
-    this.#made ??= envelopeOf(this.topic, undefined, undefined, undefined) as Envelope;
-    return { ...this.#made, payload };
+    this.#envelope ??= envelopeOf(this.topic, undefined, undefined, undefined) as Envelope;
+    return { ...this.#envelope, payload };
   }
 }
 
-/** What durable messages and live ones are read by. */
+/** Parses the text of a message from `topic`. */
 export function decode(topic: string, raw: unknown): Decoded | undefined {
   return new Arrival(topic, raw).read();
 }

@@ -54,8 +54,11 @@ export interface SaveOptions extends ScopeOption {
 
 /** What is told of a checkpoint. */
 export interface CheckpointInfo {
+  /** The name of the thread. */
   thread: string;
+  /** The scope in the thread; `''` unless another one was named. */
   scope: string;
+  /** The id, unique in its scope. */
   id: string;
   /** The id that it follows; `null` for the first. It may have been trimmed. */
   parent: string | null;
@@ -63,19 +66,25 @@ export interface CheckpointInfo {
   at: number;
   /** What its values added to the thread. */
   bytes: number;
+  /** The metadata that it was saved with. */
   meta: Record<string, unknown>;
+  /** Is it kept from being trimmed? */
   pinned: boolean;
 }
 
 /** An intermediate result of a step. */
 export interface PendingWrite {
+  /** The task that wrote it. */
   task: string;
+  /** The name that the task gave it. */
   name: string;
+  /** The value, as it came out of JSON. */
   value: unknown;
 }
 
 /** A checkpoint with all that it has. */
 export interface Checkpoint<S = unknown> extends CheckpointInfo {
+  /** The state, as it came out of JSON. */
   state: S;
   /** By task, and in the order in which each task gave them. */
   pending: PendingWrite[];
@@ -126,7 +135,9 @@ export interface WatchOptions {
 
 /** Who was interrupted. */
 export interface Interruption {
+  /** The id of its owner's worker in a registry, if the owner named one. */
   worker?: string | undefined;
+  /** The epoch of that worker. */
   epoch?: number | undefined;
   /** When its lease ended, in milliseconds of the server's time since 1970. */
   at: number;
@@ -136,11 +147,13 @@ export interface Interruption {
 
 /** A thread whose owner is gone. */
 export interface InterruptedThread extends Interruption {
+  /** The name of the thread. */
   thread: string;
 }
 
 /** A thread that this process owns. */
 export interface CheckpointRun<S = unknown> {
+  /** The name of the thread. */
   readonly thread: string;
   /** The fencing token: every later owner has a larger one. Give it to whatever the work changes elsewhere. */
   readonly fence: number;

@@ -42,7 +42,7 @@ export interface RawCheckpoint {
   readonly pending: { readonly task: string; readonly name: string; readonly value: Uint8Array }[];
 }
 
-/** The checkpoints of one native store. */
+/** The checkpoints of one native store. A write whose answer is lost is made again: by its id, or its place, it is there once. */
 export class RawCheckpoints {
   readonly #port: Port;
   readonly #handle: number;
@@ -54,7 +54,7 @@ export class RawCheckpoints {
 
   /** @param meta JSON of an object */
   async save(thread: string, options: RawSaveOptions, meta: string, parts: readonly RawPart[]): Promise<CheckpointInfo> {
-    const args: unknown[] = [thread, optionsJson({ ...options, branch: true, lenient: true }), meta];
+    const args: unknown[] = [thread, optionsJson({ ...options, branch: true, lenient: true, repeatable: true }), meta];
     for (const { name, version, value } of parts) args.push(name, version, value);
     return infoOf(thread, (await this.#port.callWith(this.#handle, V.save, args)) as Told);
   }
@@ -105,7 +105,7 @@ export class RawCheckpoints {
     options: { readonly scope: string; readonly fence: number | undefined },
     writes: readonly RawWrite[],
   ): Promise<void> {
-    const args: unknown[] = [thread, id, task, optionsJson(options)];
+    const args: unknown[] = [thread, id, task, optionsJson({ ...options, repeatable: true })];
     for (const { place, name, value } of writes) args.push(place, place < 0, name, value);
     await this.#port.callWith(this.#handle, V.addPending, args);
   }

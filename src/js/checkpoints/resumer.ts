@@ -108,7 +108,13 @@ class ResumerInternals<S> {
   }
 }
 
-/** Takes over interrupted threads until it is closed. While it is open it keeps the process alive. */
+/**
+ * Takes over interrupted threads until it is closed. While it is open it keeps the process alive.
+ *
+ * @example
+ * const resumer = checkpoints.resume(async (run) => importFrom(run.checkpoint, run), { match: 'import:*' });
+ * resumer.on('failed', (thread) => console.log(`${thread} was interrupted too often`));
+ */
 export class Resumer {
   /** @internal */
   declare readonly [internals]: { readonly listeners: Listeners<ResumerEvents>; close(): Promise<void> };

@@ -95,6 +95,14 @@ class CheckpointInternals implements Opening {
  *   before anything is sent.
  * - A bad argument rejects with kind `config`, naming it; and any call with `connection`, `timeout`, `closed` or `overloaded`, whose `delivery`
  *   says whether the server may have acted.
+ *
+ * @example
+ * const checkpoints = new CheckpointStore(manager);
+ * const run = await checkpoints.acquire<{ row: number }>('import:7');
+ * if (run) {
+ *   for (let row = run.checkpoint?.state.row ?? 0; row < 1_000; row += 100) await run.save({ row });
+ *   await run.finish();
+ * }
  */
 export class CheckpointStore {
   /** @internal */

@@ -78,6 +78,10 @@ class SaverInternals {
  * Of every method: `thread_id`, `checkpoint_id` and a task are strings of 1 to 1 024 bytes without the character U+0000, `checkpoint_ns` may be
  * empty; another value rejects with kind `config`, naming it. A channel's name has no U+0000. Any call rejects with `connection`, `timeout`,
  * `closed` or `overloaded`, whose `delivery` says whether the server may have acted; each can be repeated then.
+ *
+ * @example
+ * const app = graph.compile({ checkpointer: new RedisSaver(manager) });
+ * await app.invoke(input, { configurable: { thread_id: 'user-7' } });
  */
 export class RedisSaver extends BaseCheckpointSaver {
   /** @internal */

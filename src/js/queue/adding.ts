@@ -1,4 +1,4 @@
-/** How jobs cross to Rust: options as JSON, the data of children as JSON within. */
+/** Writes a job's options as the JSON text that Rust reads. The data of children are JSON text inside it. */
 
 import { jsonArgument, objectOf, optionsOf } from '../arguments.js';
 import { configError } from '../errors.js';
@@ -6,31 +6,31 @@ import { optionsJson } from '../port.js';
 import { scopeNow } from '../scope.js';
 import type { JobOptions, JobState } from './options.js';
 
-/** Children of children of … */
+/** How deep children may be nested. */
 const MAX_DEPTH = 32;
 
-/** Options as they cross, and the state that a job added with them begins in. */
+/** Options as JSON text, and the first state of a job that is added with them. */
 export interface PackedOptions {
-  /** `undefined` for none. */
+  /** `undefined` if there are no options. */
   readonly text: string | undefined;
   readonly state: JobState;
 }
 
-/** Packs options, those of a job and what is default. Throws what cannot be expressed. */
+/** Merges a job's options with the queue's defaults and writes them as JSON. Throws if JSON cannot express an option. */
 export class OptionsPacker {
   readonly #defaults: JobOptions | undefined;
   readonly #packedDefaults: PackedOptions;
-  /** The defaults as they cross, to be checked once. */
+  /** The defaults, for Rust to check once when the queue is opened. */
   readonly crossingDefaults: object | undefined;
 
   constructor(defaults: JobOptions | undefined) {
-    // A copy: what the caller does to the object later is nothing to this queue.
+    // A copy, so that a later change of the caller's object does not change this queue.
     this.#defaults = defaults === undefined ? undefined : { ...objectOf('TaskQueue: defaultJobOptions', defaults) };
     this.#packedDefaults = packed('TaskQueue: defaultJobOptions', this.#defaults);
     this.crossingDefaults = this.#defaults && withPackedChildren('TaskQueue: defaultJobOptions', this.#defaults, 0);
   }
 
-  /** `corrId` counts where neither the job nor the defaults name one. */
+  /** `corrId` is used if neither the job nor the defaults have a `corrId`. */
   pack(what: string, options: JobOptions | undefined, corrId?: string): PackedOptions {
     if (options === undefined && corrId === undefined) return this.#packedDefaults;
     const given = optionsOf(`${what}: options`, options) as JobOptions;
@@ -39,17 +39,20 @@ export class OptionsPacker {
   }
 }
 
-/** The longest one that a job may have, in bytes. */
+/** The longest `corrId` of a job, in bytes. */
 const MAX_CORR_ID = 512;
 
-/** The `corrId` that jobs added here and now inherit. One of a message that a job may not have is not worth failing for. */
+/**
+ * The `corrId` of the current async context, which jobs inherit. A message may have a `corrId` that a job may not have: the job then gets none, since
+ * adding it should not fail for this.
+ */
 export function inheritedCorrId(): string | undefined {
   const corrId = scopeNow()?.corrId;
   if (corrId === undefined || !corrId.isWellFormed() || /\p{Cc}/u.test(corrId)) return undefined;
   return Buffer.byteLength(corrId) > MAX_CORR_ID ? undefined : corrId;
 }
 
-/** An option that is undefined is one that is not given. */
+/** The defaults, overridden by the given options. An option that is `undefined` overrides nothing. */
 function merged(defaults: JobOptions, given: JobOptions): JobOptions {
   const all: Record<string, unknown> = { ...defaults };
   for (const [name, value] of Object.entries(given)) if (value !== undefined) all[name] = value;
@@ -67,7 +70,7 @@ function packed(what: string, options: JobOptions | undefined): PackedOptions {
 
 function withPackedChildren(what: string, options: JobOptions, depth: number): object {
   const { children } = options;
-  // What is no array is refused in Rust, by name.
+  // Rust refuses a value that is not an array, and names the option.
   if (!Array.isArray(children)) return options;
   if (depth === MAX_DEPTH) throw configError(`${what}.children`, `children at most ${MAX_DEPTH} deep`, children);
   const crossing = children.map((child, index) => {

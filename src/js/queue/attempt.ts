@@ -1,4 +1,4 @@
-/** One attempt of a job, in a worker. */
+/** One attempt of a job, inside a worker. */
 
 import { internals } from '../internals.js';
 import { verbs } from '../native.js';
@@ -8,15 +8,15 @@ import { parseStored } from './outcome.js';
 
 const V = verbs('worker', 'updateData', 'updateProgress', 'log', 'children');
 
-/** What a {@link Processor} gets beside the job. */
+/** The second argument of a {@link Processor}. */
 export interface JobContext {
   /**
-   * Aborted when the attempt is over for the fleet, even if the processor still runs. Its reason is a RedisError of kind `lease-lost`,
+   * Aborted when Redis has ended the attempt, even if the processor still runs. Its reason is a RedisError of kind `lease-lost`,
    * `timeout` (`timeoutMs` of the job), `cancelled` ({@link Job.cancel}) or `closed` (the worker was closed by force, or the manager
-   * disconnected). After `cancelled` the outcome still counts; after the others it does not.
+   * disconnected). After `cancelled` the processor's outcome still counts; after the other kinds it is ignored.
    */
   readonly signal: AbortSignal;
-  /** 1 for the first. */
+  /** The number of this attempt: 1 for the first. */
   readonly attempt: number;
   /** The results of the job's children, by id; children of another queue by `queue:id`. */
   readonly children: () => Promise<Record<string, unknown>>;
@@ -28,9 +28,9 @@ export interface JobContext {
  */
 export type Processor<T = unknown, R = unknown> = (job: Job<T, R>, context: JobContext) => R | Promise<R>;
 
-/** The job of an attempt: what it writes carries the attempt's lease. */
+/** The job of an attempt. Its writes carry the attempt's lease. */
 export class HeldJob<T, R> extends StoredJob<T, R> {
-  /** Of its options, which are parsed for it only where they name one. */
+  /** The `corrId` of the job's options. The options are parsed only if their text has one. */
   readonly corrId: string | undefined;
 
   constructor(queue: JobQueue, worker: number, values: readonly unknown[], at: number) {
@@ -46,7 +46,7 @@ export class HeldJob<T, R> extends StoredJob<T, R> {
   }
 }
 
-/** What an attempt writes, by its worker and the slot there. */
+/** The writes of an attempt, which name its worker and its slot. */
 class HeldWriting implements Writing {
   readonly port: Port;
   readonly worker: number;
@@ -82,14 +82,14 @@ async function childrenOf(port: Port, worker: number, slot: number): Promise<Rec
   return Object.fromEntries(entries);
 }
 
-/** One attempt, as its worker has it. */
+/** One running attempt. */
 export class Attempt<T, R> {
   readonly job: HeldJob<T, R>;
   readonly context: JobContext;
   readonly #port: Port;
   readonly #worker: number;
   readonly #slot: number;
-  /** Why it was cancelled, if it was. */
+  /** The reason of {@link Job.cancel}; `undefined` if the job was not cancelled. */
   cancelled: string | undefined;
   #controller: AbortController | undefined;
   #reason: unknown;
@@ -102,7 +102,7 @@ export class Attempt<T, R> {
     this.context = new AttemptContext(this, job.attemptsMade + 1);
   }
 
-  // Made at the first look: most processors never ask.
+  // The controller is made at the first use, because most processors never read the signal.
   get signal(): AbortSignal {
     if (this.#controller === undefined) {
       this.#controller = new AbortController();
@@ -111,7 +111,7 @@ export class Attempt<T, R> {
     return this.#controller.signal;
   }
 
-  // A function without `this`: all of a context works where it was taken out of it.
+  // A function without `this`, so that a processor may destructure its context.
   get children(): JobContext['children'] {
     return () => childrenOf(this.#port, this.#worker, this.#slot);
   }
@@ -122,7 +122,7 @@ export class Attempt<T, R> {
   }
 }
 
-/** What a processor is given beside the job. */
+/** The context object that a processor gets. */
 class AttemptContext implements JobContext {
   readonly [internals]: Omit<JobContext, 'attempt'>;
   readonly attempt: number;

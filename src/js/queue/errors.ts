@@ -1,4 +1,4 @@
-/** Errors that a processor throws for a special outcome, and the error of a waiting producer. */
+/** The errors that a processor throws for a special outcome, and the error of `waitUntilFinished`. */
 
 import { checkWhole } from '../arguments.js';
 
@@ -13,12 +13,19 @@ function has(value: unknown, brand: symbol): boolean {
   try {
     return typeof value === 'object' && value !== null && brand in value;
   } catch {
-    // A proxy may throw at anything.
+    // A proxy may throw from its `has` trap.
     return false;
   }
 }
 
-/** Thrown by a processor, it fails the job at once, even if attempts are left. */
+/**
+ * A processor throws this error to fail the job at once, even if attempts are left.
+ *
+ * @example
+ * queue.process(async ({ data }) => {
+ *   if (!data.to) throw new UnrecoverableError('no address');
+ * });
+ */
 export class UnrecoverableError extends Error {
   constructor(message?: string, options?: { cause?: unknown }) {
     super(message, options);
@@ -32,7 +39,14 @@ export class UnrecoverableError extends Error {
   }
 }
 
-/** Thrown by a processor, it puts the job back for `delayMs` milliseconds without using up an attempt. */
+/**
+ * A processor throws this error to delay the job for `delayMs` milliseconds without using up an attempt.
+ *
+ * @example
+ * queue.process(async () => {
+ *   if (await isBusy()) throw new DelayError(30_000);
+ * });
+ */
 export class DelayError extends Error {
   /** Milliseconds. */
   readonly delayMs: number;
@@ -55,7 +69,17 @@ export class DelayError extends Error {
   }
 }
 
-/** The error of {@link Job.waitUntilFinished} when the job failed for good; its message is the job's `failedReason`. */
+/**
+ * The error of {@link Job.waitUntilFinished} when the job failed for good. Its message is the job's `failedReason`.
+ *
+ * @example
+ * const job = await queue.add('send', mail);
+ * try {
+ *   await job.waitUntilFinished({ timeoutMs: 60_000 });
+ * } catch (error) {
+ *   if (error instanceof JobFailedError) console.log(error.message);
+ * }
+ */
 export class JobFailedError extends Error {
   /** The job's id. */
   readonly jobId: string;

@@ -1,4 +1,4 @@
-/** The events of a queue's jobs, anywhere in the fleet. */
+/** The events of a queue's jobs, in all processes. */
 
 import { EVENT_VALUES } from '../codes.js';
 import { type Failure, type RedisError, toError } from '../errors.js';
@@ -31,18 +31,18 @@ export interface TaskQueueEvents<R = unknown> {
   error: [error: RedisError];
 }
 
-/** Those that come from Redis. */
+/** The events that come from Redis. */
 export const FLEET_EVENTS = ['added', 'active', 'progress', 'completed', 'failed', 'retrying', 'stalled', 'removed', 'drained'] as const;
 
 export const QUEUE_EVENTS = [...FLEET_EVENTS, 'gap', 'error'] as const;
 
 type FleetEvent = (typeof FLEET_EVENTS)[number];
 
-/** Gives a delivery to its listeners. Never throws. */
+/** Emits the events of one delivery. Never throws: a payload that cannot be parsed is emitted as `error`. */
 export function emitFleetEvents<R>(listeners: Listeners<TaskQueueEvents<R>>, values: readonly unknown[]): void {
   for (let at = 0; at < values.length; at += EVENT_VALUES) {
     const type = values[at] as FleetEvent;
-    // What nobody listens to need not be read.
+    // Without listeners the payload need not be parsed.
     if (!listeners.has(type)) continue;
     try {
       emitOne(listeners, type, values[at + 1] as string, values[at + 2] as string | null);
@@ -74,7 +74,7 @@ function emitOne<R>(listeners: Listeners<TaskQueueEvents<R>>, type: FleetEvent, 
   }
 }
 
-/** Gives what happened to the queue object itself to its listeners. */
+/** Emits an event of this queue object itself: `gap` or `error`. */
 export function emitOwnEvent<R>(listeners: Listeners<TaskQueueEvents<R>>, event: { event: string; [field: string]: unknown }): void {
   if (event.event === 'gap') listeners.emit('gap', { missed: (event.missed as number | null | undefined) ?? null });
   if (event.event === 'error') listeners.emit('error', toError(event.error as Failure) as RedisError);

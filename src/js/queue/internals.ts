@@ -1,4 +1,4 @@
-/** What is behind a queue: its native side, its listeners, its end. */
+/** The private half of a queue: its native target, its listeners, its closing. */
 
 import { checkNumber, MAX_MS, optionsOf, refuseUnknown } from '../arguments.js';
 import type { RedisConfig } from '../config.js';
@@ -18,10 +18,10 @@ import type { WorkerQueue } from './worker-internals.js';
 
 const V = verbs('queue', 'listen', 'unlisten', 'close');
 
-/** Those that listen: what listens is not collected. */
+/** The queues that listen to events. The set keeps them from being garbage-collected. */
 const listening = new Set<object>();
 
-/** What a {@link TaskQueue} keeps to itself; reached by {@link internals}. */
+/** The private state of a {@link TaskQueue}; reached by {@link internals}. */
 export class QueueInternals<R> implements WorkerQueue {
   readonly name: string;
   readonly port: Port;
@@ -31,8 +31,8 @@ export class QueueInternals<R> implements WorkerQueue {
   readonly packer: OptionsPacker;
   readonly manager: IRedisConnection;
   readonly #ownsManager: boolean;
-  readonly #hear: EventHandler = (event) => this.handleEvent(event);
-  readonly #take: DeliveryHandler = (values) => emitFleetEvents(this.listeners, values);
+  readonly #onEvent: EventHandler = (event) => this.handleEvent(event);
+  readonly #onDelivery: DeliveryHandler = (values) => emitFleetEvents(this.listeners, values);
   #waits = 0;
   #live: Promise<void> | undefined;
   #isUnconfirmed = false;
@@ -49,9 +49,9 @@ export class QueueInternals<R> implements WorkerQueue {
     this.name = name;
     this.port = port;
     this.handle = port.open('queue', handle, { name, ...rest, defaultJobOptions: this.packer.crossingDefaults }, this);
-    // What listens is in `listening`; the port is not to keep a forgotten queue.
-    port.receiveWeakly(this.handle, this.#take);
-    port.listenWeakly(this.handle, this.#hear);
+    // Weak references: the port must not keep a queue that nobody uses. A listening queue is kept by `listening`.
+    port.receiveWeakly(this.handle, this.#onDelivery);
+    port.listenWeakly(this.handle, this.#onEvent);
     const self = new WeakRef(this);
     if (this.#ownsManager) this.manager.on('error', (error) => self.deref()?.listeners.emit('error', error));
   }
@@ -70,7 +70,7 @@ export class QueueInternals<R> implements WorkerQueue {
     return this.#waits;
   }
 
-  /** The job that was added, or the one that was there. */
+  /** The added job, or the existing job with its id or dedupe id. Rust answers with `addedAt` 0 and a snapshot for an existing job. */
   job<T>(added: readonly unknown[], at: number, name: string, data: string, options: string | undefined, state: JobState): Job<T, R> {
     const addedAt = added[at] as number;
     if (addedAt === 0) return StoredJob.of<T, R>(this, added[at + 1] as Snapshot);
@@ -84,14 +84,14 @@ export class QueueInternals<R> implements WorkerQueue {
     else emitOwnEvent(this.listeners, event);
   }
 
-  /** Settles when what is listened to is heard; asked again after it could not be confirmed in time. */
+  /** Settles when the subscription is confirmed. If the last confirmation failed, it asks again. */
   get live(): Promise<void> {
     if (this.#live === undefined) return Promise.resolve();
     if (this.#isUnconfirmed) this.#listen();
     return this.#live;
   }
 
-  /** Hears the fleet while somebody listens to it. */
+  /** Starts or stops the subscription, depending on whether fleet events have listeners. */
   follow(): void {
     const wanted = FLEET_EVENTS.some((event) => this.listeners.has(event));
     if (wanted && this.#live === undefined && this.#closing === undefined) {
@@ -100,7 +100,7 @@ export class QueueInternals<R> implements WorkerQueue {
       this.#listen();
     } else if (!wanted && this.#live !== undefined) {
       this.#silence();
-      // Whether the server hears of it or not, nobody listens any more.
+      // A failure needs no report: nobody listens any more.
       this.port.callQuietly(this.handle, V.unlisten).catch(() => {});
     }
   }
@@ -110,10 +110,10 @@ export class QueueInternals<R> implements WorkerQueue {
     this.#live = live;
     this.#isUnconfirmed = false;
     live.catch((error: RedisError) => {
-      // It goes on trying by itself; what came of another wish, or after the end, is nothing to tell.
+      // Listening was stopped, or started again, since this call: its failure no longer matters.
       if (this.#live !== live) return;
       this.#isUnconfirmed = true;
-      // The end of the manager is told by itself.
+      // Rust goes on trying by itself. A closed manager reports its end with an event of its own.
       if (error.redisErrorKind !== 'closed') this.listeners.emit('error', error);
     });
   }
@@ -130,7 +130,7 @@ export class QueueInternals<R> implements WorkerQueue {
       const { graceMs, ...rest } = optionsOf('TaskQueue.close: options', options);
       refuseUnknown('TaskQueue.close', rest, ['graceMs']);
       if (graceMs !== undefined) checkNumber('TaskQueue.close: graceMs', ' of milliseconds', graceMs, 0, MAX_MS);
-      // Those that are being closed already are told of a shorter time.
+      // A worker that is already closing takes over a shorter `graceMs`.
       const workers = [...this.workers].map((worker) => worker.close({ graceMs }));
       this.#closing ??= this.#close(workers);
       return this.#closing;
@@ -140,7 +140,7 @@ export class QueueInternals<R> implements WorkerQueue {
   }
 
   async #close(workers: Promise<boolean>[]): Promise<void> {
-    // Until they have ended, processors in hand may still add jobs and look at them.
+    // Processors that still run may add and read jobs until their workers have closed.
     this.#isClosed = workers.length === 0;
     const closed = await Promise.allSettled(workers);
     this.#isClosed = true;

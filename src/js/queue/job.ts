@@ -1,4 +1,4 @@
-/** Jobs, as Redis has them. */
+/** Jobs: the public interface, and the objects that read and change a job in Redis. */
 
 import { inspect } from 'node:util';
 import { onAbort } from '../aborts.js';
@@ -39,21 +39,21 @@ export interface Job<T = unknown, R = unknown> {
   readonly failedReason?: string | undefined;
   /** The stacks of failed attempts, newest last, at most 10. */
   readonly stacktrace: string[];
-  /** Milliseconds since the epoch, by the server's clock, as the other two times. */
+  /** When the job was added. All times of a job are milliseconds since the epoch, by the server's clock. */
   readonly addedAt: number;
-  /** When its last attempt started. */
+  /** When the last attempt started. */
   readonly startedAt?: number | undefined;
-  /** When it completed or failed for good. */
+  /** When the job completed or failed for good. */
   readonly finishedAt?: number | undefined;
-  /** How often it lost its worker. */
+  /** How often the job lost its worker. */
   readonly stalledCount: number;
   /** Replaces the data. */
   updateData(data: T): Promise<void>;
-  /** Stores the progress, any value that JSON can express, and calls the fleet's `progress` listeners. The next attempt sees it. */
+  /** Stores the progress, any value that JSON can express, and emits `progress` on every listening queue object. The next attempt sees the progress. */
   updateProgress(progress: unknown): Promise<void>;
-  /** Adds a line of at most 64 KiB to the job's log, which keeps the newest 1 000. Returns how many there are. */
+  /** Adds a line of at most 64 KiB to the job's log, which keeps the newest 1 000 lines. Returns the number of lines in the log. */
   log(line: string): Promise<number>;
-  /** The lines of its log. */
+  /** The lines of the job's log. */
   logs(): Promise<string[]>;
   /** Reads the job again into this object, and returns this object; `null` if the job is gone. */
   refresh(): Promise<Job<T, R> | null>;
@@ -80,23 +80,23 @@ export interface Job<T = unknown, R = unknown> {
    * good with `reason` if the processor throws. A job that is not active fails at once.
    *
    * @param reason Becomes `failedReason`. Default `cancelled`.
-   * @returns `false`: the job is over already, or gone.
+   * @returns `false` if the job is already over, or gone.
    */
   cancel(reason?: string): Promise<boolean>;
 }
 
-/** What a job needs of its queue. */
+/** The part of a queue that a job uses. */
 export interface JobQueue {
   readonly port: Port;
-  /** The queue's. */
+  /** The handle of the queue's native target. */
   readonly handle: number;
-  /** Calls a verb of the queue; rejects once that is closed. */
+  /** Calls a verb of the queue; rejects once the queue is closed. */
   call(what: string, verb: number, ...args: unknown[]): Promise<unknown>;
   /** A new number for a wait. */
   nextWait(): number;
 }
 
-/** How Rust gives a job: see the places in {@link take}. */
+/** A job as an array of values, which Rust sends; {@link applySnapshot} reads the places. */
 export type Snapshot = readonly unknown[];
 
 const V = verbs(
@@ -116,7 +116,7 @@ const V = verbs(
   'cancel',
 );
 
-/** JSON text that becomes a value at the first look. */
+/** JSON text that is parsed when it is first read. */
 class Lazy {
   #text: string | undefined;
   #value: unknown;
@@ -136,14 +136,14 @@ class Lazy {
   }
 }
 
-/** How what a processor says of its job is written. */
+/** How data, progress and log lines are written: with the lease of an attempt, or without a lease. */
 export interface Writing {
   data(text: string): Promise<unknown>;
   progress(text: string): Promise<unknown>;
   log(line: string): Promise<unknown>;
 }
 
-/** What a job keeps to itself. */
+/** The private state of a job. */
 class JobInternals {
   readonly queue: JobQueue;
   readonly writing: Writing;
@@ -167,7 +167,7 @@ class JobInternals {
 
 /** A job that was read, added or claimed. */
 export class StoredJob<T, R> implements Job<T, R> {
-  // Assigned, not hidden: one is made for each job, and `hide` costs more than all the rest of it.
+  // Assigned instead of hidden with `hide`: `hide` would cost more than the rest of the constructor, which runs for each job.
   /** @internal */
   readonly [internals]: JobInternals;
   readonly id: string;
@@ -195,11 +195,10 @@ export class StoredJob<T, R> implements Job<T, R> {
     this[internals] = new JobInternals(queue, data, options, writing);
   }
 
-  /** The job of a snapshot. */
   static of<T, R>(queue: JobQueue, snapshot: Snapshot): StoredJob<T, R> {
     const [id, name, data, options, , , addedAt] = snapshot as [string, string, string, string | null, unknown, unknown, number];
     const job = new StoredJob<T, R>(queue, id, name, data, options ?? undefined, addedAt);
-    take(job, snapshot);
+    applySnapshot(job, snapshot);
     return job;
   }
 
@@ -251,7 +250,7 @@ export class StoredJob<T, R> implements Job<T, R> {
   async refresh(): Promise<Job<T, R> | null> {
     const snapshot = (await this[internals].queue.call('Job.refresh', V.get, this.id)) as Snapshot | null;
     if (snapshot === null) return null;
-    take(this, snapshot);
+    applySnapshot(this, snapshot);
     return this;
   }
 
@@ -287,7 +286,7 @@ export class StoredJob<T, R> implements Job<T, R> {
     return this[internals].queue.call('Job.cancel', V.cancel, this.id, wellFormed(reason)) as Promise<boolean>;
   }
 
-  /** For `JSON.stringify`: what the job shows. */
+  /** The job's fields, for `JSON.stringify`. */
   toJSON(): Record<string, unknown> {
     const { id, name, data, options, state, attemptsMade, progress, result, failedReason, stacktrace } = this;
     const { addedAt, startedAt, finishedAt, stalledCount } = this;
@@ -301,7 +300,7 @@ export class StoredJob<T, R> implements Job<T, R> {
   }
 }
 
-/** Writes to a job without its lease. */
+/** Writes to a job without a lease: outside of its processor. */
 class FreeWriting implements Writing {
   readonly queue: JobQueue;
   readonly id: string;
@@ -324,8 +323,8 @@ class FreeWriting implements Writing {
   }
 }
 
-/** Has `job` show what a snapshot of it says. */
-function take(job: StoredJob<unknown, unknown>, snapshot: Snapshot): void {
+/** Sets the fields of `job` to the values of a snapshot. */
+function applySnapshot(job: StoredJob<unknown, unknown>, snapshot: Snapshot): void {
   const texts = snapshot as readonly (string | null)[];
   const numbers = snapshot as readonly (number | null)[];
   const own = job[internals];
@@ -345,7 +344,8 @@ function take(job: StoredJob<unknown, unknown>, snapshot: Snapshot): void {
 }
 
 /**
- * The result of the job that `wait` gives the end of, and its id where that is not known before. `wait` is given the number of the wait.
+ * Waits for the end of a job, and returns its result. `wait` calls the server, with the number under which the wait can be cancelled. It resolves
+ * with how the job ended, its result or reason, and, where `known` does not give the job's id, the id.
  *
  * @throws JobFailedError, or what {@link Job.waitUntilFinished} throws.
  */
@@ -360,7 +360,7 @@ export async function endOf(
   if (signal?.aborted) throw cancelled(what, signal);
   const number = queue.nextWait();
   const cancel = (): void => {
-    // A wait that has just ended has nothing to cancel.
+    // A failure needs no report: the wait may have just ended.
     queue.port.callQuietly(queue.handle, V.waitCancel, number).catch(() => {});
   };
   const forget = onAbort(signal, cancel);
@@ -376,7 +376,7 @@ export async function endOf(
   }
 }
 
-/** A text that may hold a lone surrogate, which has no UTF-8, shown as Unicode has it; the rest as it is, to be judged in Rust. */
+/** A text with each lone surrogate replaced by U+FFFD, since UTF-8 cannot express it. Any other value stays as it is, and Rust checks it. */
 export function wellFormed<V>(value: V): V {
   return typeof value === 'string' && !value.isWellFormed() ? (value.toWellFormed() as V) : value;
 }

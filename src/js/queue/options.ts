@@ -1,4 +1,4 @@
-/** Options of jobs, workers and schedules. Rust checks the values, by name. */
+/** Options of jobs, workers and schedules. Rust checks the values, and its errors name the option. */
 
 import type { WorkerCommand, WorkerStatus } from '../registry-worker.js';
 
@@ -14,7 +14,7 @@ export interface Backoff {
   type: 'fixed' | 'exponential';
   /** Milliseconds, from 0. */
   delayMs: number;
-  /** Milliseconds: no delay is longer. Default: no bound. */
+  /** The longest delay, in milliseconds. Default: no bound. */
   maxDelayMs?: number | undefined;
   /** From 0 to 1: the share of the delay that is random. 0.5 gives between half of it and all of it. Default 0. */
   jitter?: number | undefined;
@@ -62,17 +62,21 @@ export interface JobOptions {
    * attempt has failed. Default: no bound.
    */
   timeoutMs?: number | undefined;
-  /** Is the job kept when it has completed? `true`: for ever. `false`: no; its result is only in events. Default: the 1 000 newest are. */
+  /**
+   * Is a completed job kept? `true`: for ever. `false`: it is removed, and only events have its result. Default: the 1 000 newest completed jobs are
+   * kept.
+   */
   keepCompleted?: boolean | KeepRule | undefined;
-  /** Is the job kept when it has failed for good? Default: the 10 000 newest are. */
+  /** Is a job kept that has failed for good? The values are those of `keepCompleted`. Default: the 10 000 newest failed jobs are kept. */
   keepFailed?: boolean | KeepRule | undefined;
   /**
-   * While a job with this dedupe `id` is not over, and for `ttlMs` after it was added, adding another one returns the existing job. If that is over
-   * and was not kept, the returned job has the name and data of this call, and no result. Removing the job frees the id.
+   * While a job with this dedupe `id` is not over, and for `ttlMs` after it was added, adding another job with the id returns the existing job. If
+   * the existing job is over and was not kept, the returned job has the name and data of this call, and no result. Removing the job frees the id.
    *
-   * With `replace` the newest data counts. A waiting or delayed job is removed, and the new job is added. An active job, or one that waits for
-   * children, goes on, and the new job follows it: it is `waiting-children` until the first is over, in any way. Of several new jobs the last
-   * follows. If the job is over and `ttlMs` has not passed, the existing job is returned even so.
+   * With `replace` the newest data counts. A waiting or delayed job is removed, and the new job is added. A job that is active, or waits for
+   * children, goes on. The new job then follows the existing job: it is `waiting-children` until the existing job has completed, failed or been
+   * removed. If several new jobs are added meanwhile, only the last follows. If the existing job is over and `ttlMs` has not passed, it is returned
+   * even with `replace`.
    */
   dedupe?: { id: string; ttlMs?: number | undefined; replace?: boolean | undefined } | undefined;
   /**
@@ -81,8 +85,8 @@ export interface JobOptions {
    */
   group?: string | undefined;
   /**
-   * Jobs, in this or other queues, that must complete before this one waits for a worker. They are added with it, all or none per queue; at most 10
-   * 000, nested through at most 16 queues. A child that exists already, by its `id` or `dedupe`, is waited for as it is. A removed child is no longer
+   * Jobs, in this or other queues, that must complete before this job waits for a worker. They are added with this job, all or none per queue; at
+   * most 10 000, nested through at most 16 queues. A child that exists already, by its `id` or `dedupe`, stays as it is. A removed child is no longer
    * waited for. A child that fails also fails this job; a retried parent waits until the failed child is retried and completes. Excludes `delayMs`
    * and `lifo`.
    */
@@ -94,7 +98,10 @@ export interface JobOptions {
   corrId?: string | undefined;
 }
 
-/** When a schedule ticks. `cron`: five fields, or six with seconds first; `tz`: an IANA zone, default UTC. `everyMs`: from the time it was first given on. */
+/**
+ * When a schedule ticks. `cron`: five fields, or six with seconds first; `tz`: an IANA zone, default UTC. `everyMs`: milliseconds, counted from the
+ * time when the schedule was first made.
+ */
 export type ScheduleTimes = { everyMs: number } | { cron: string; tz?: string | undefined };
 
 /** The job that a {@link TaskQueue.schedule} adds at each tick. */
@@ -115,11 +122,11 @@ export interface Schedule<T = unknown> {
   readonly when: ScheduleTimes;
   /** As it was given to {@link TaskQueue.schedule}. */
   readonly job: ScheduledJob<T>;
-  /** Its next tick, in milliseconds since the epoch, by the server's clock. */
+  /** The next tick, in milliseconds since the epoch, by the server's clock. */
   readonly nextAt: number;
-  /** Its last tick. */
+  /** The last tick, in the same unit; `undefined` before the first tick. */
   readonly lastAt?: number | undefined;
-  /** How often it has ticked. */
+  /** The number of ticks so far. */
   readonly ticks: number;
 }
 
@@ -133,9 +140,9 @@ export interface TaskQueueOptions {
 
 /** Options of {@link TaskQueue.list}. */
 export interface ListOptions {
-  /** How many to skip, from 0. Default 0. */
+  /** The number of jobs to skip, from 0. Default 0. */
   start?: number | undefined;
-  /** The most to return, from 0. Default 100. */
+  /** The most jobs to return, from 0. Default 100. */
   limit?: number | undefined;
   /** `true` reverses each state's order. Default false. */
   newestFirst?: boolean | undefined;
@@ -158,13 +165,13 @@ export interface AddAndWaitOptions extends WaitOptions {
 /** Options of {@link TaskWorker.close} and {@link TaskQueue.close}. */
 export interface CloseOptions {
   /**
-   * Milliseconds, from 0, for the jobs in hand to finish. After that the rest is handed back at once and its signal aborted, which takes at
-   * most 2 s more. Default 30 000.
+   * Milliseconds, from 0, for the running jobs to finish. After that the signals of the other jobs are aborted, and the jobs are handed back to the
+   * queue, which takes at most 2 s more. Default 30 000.
    */
   graceMs?: number | undefined;
 }
 
-/** What a worker needs of a registry; a {@link WorkerRegistry} has it. */
+/** The methods of a registry that a worker uses; a {@link WorkerRegistry} has them. */
 export interface TaskWorkerRegistry {
   /** Called when the worker starts. */
   register(worker: {
@@ -172,7 +179,7 @@ export interface TaskWorkerRegistry {
     capacity?: number | undefined;
     metadata?: Record<string, unknown> | undefined;
   }): Promise<{ id: string; epoch: number }>;
-  /** Called when its status changes, and with its load. */
+  /** Called with the new status and the load when the worker's status changes. */
   heartbeat(id: string, update?: { status?: WorkerStatus | undefined; load?: number | undefined }): Promise<boolean>;
   /** Sends a load with the next heartbeat. Without this method only changes of the status are sent. */
   report?(id: string, now: { load: number }): void;
@@ -194,7 +201,7 @@ export interface WorkerOptions {
   /** How many jobs the worker holds at once, from 1 to 10 000. Default 1. */
   concurrency?: number | undefined;
   /**
-   * Milliseconds, from 1 000 to 2 147 483 647. Rust renews the leases of jobs in hand, even while the event loop is blocked. When this process is
+   * Milliseconds, from 1 000 to 2 147 483 647. Rust renews the leases of running jobs, even while the event loop is blocked. When this process is
    * gone, its jobs go to other workers within this time plus one sweep. Default 30 000.
    */
   leaseMs?: number | undefined;
@@ -207,9 +214,10 @@ export interface WorkerOptions {
   /** `false`: the worker starts with {@link TaskWorker.run}. Default true. */
   autorun?: boolean | undefined;
   /**
-   * The worker registers itself there: its type is the queue's name, its capacity is its concurrency. It keeps load (jobs in hand / concurrency) and
-   * status current, and unregisters when it is closed. When that registry, on the same manager, declares the worker crashed, its jobs go to others at
-   * once, not when its lease ends. If the registry cannot be reached, the worker goes on, emits `error` and tries again.
+   * The registry in which the worker registers itself: its type is the queue's name, its capacity is its concurrency. The worker keeps its load
+   * (running jobs / concurrency) and status current, and unregisters when it is closed. When a registry on the same manager declares the worker
+   * crashed, its jobs go to other workers at once, instead of at the end of its lease. If the registry cannot be reached, the worker goes on, emits
+   * `error` and tries again.
    */
   registry?: TaskWorkerRegistry | undefined;
 }

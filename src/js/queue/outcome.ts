@@ -1,14 +1,14 @@
-/** What comes of an attempt, in the words the books keep. */
+/** The reason and the stack that are stored for a failed attempt, and the reading of stored JSON. */
 
 import { RedisError } from '../errors.js';
 
-/** Characters of a reason and of a stack that are kept. */
+/** The longest stored reason and stack, in characters. */
 const MAX_REASON = 4_096;
 const MAX_STACK = 16_384;
-/** Causes of an error whose stacks are kept. */
+/** How many causes of an error are stored with their stacks. */
 const MAX_CAUSES = 5;
 
-/** Why a thing that was thrown was thrown, in one text. Never throws, whatever it is. */
+/** The message of a thrown value, or a text in its place. Never throws. */
 export function reasonOf(thrown: unknown): string {
   try {
     const message = typeof thrown === 'object' && thrown !== null ? (thrown as { message?: unknown }).message : thrown;
@@ -20,7 +20,7 @@ export function reasonOf(thrown: unknown): string {
   }
 }
 
-/** The stack of what was thrown, and of its causes. Never throws. */
+/** The stack of a thrown error and of its causes. Never throws. */
 export function stackOf(thrown: unknown): string | undefined {
   try {
     const parts: string[] = [];
@@ -45,7 +45,7 @@ export function parseStored(what: string, text: string): unknown {
   }
 }
 
-/** The engine's message repeats a part of the text, which is a payload. */
+/** An error without the message of `JSON.parse`, which repeats a part of the payload. */
 function withoutText(cause: unknown): Error {
   return new Error(cause instanceof SyntaxError ? 'a syntax error' : 'it cannot be parsed');
 }
@@ -55,7 +55,7 @@ function nameOf(thrown: object): string {
   return typeof name === 'string' && name !== '' ? name : `${Array.isArray(thrown) ? 'an array' : 'an object'} was thrown`;
 }
 
-/** A lone surrogate has no UTF-8. */
+/** The first `most` characters. A cut surrogate pair is replaced, since UTF-8 cannot express half of it. */
 function cut(text: string, most: number): string {
   return text.slice(0, most).toWellFormed();
 }

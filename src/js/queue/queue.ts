@@ -48,9 +48,9 @@ const V = verbs(
 );
 
 const STATES = ['waiting', 'active', 'delayed', 'completed', 'failed', 'waiting-children'] as const;
-/** Jobs of one atomic step. */
+/** How many jobs one atomic step adds. */
 const STEP = 1_000;
-/** Steps under way at once: enough that the server need not wait, few enough that little is in memory twice. */
+/** How many steps run at once: enough to keep the server busy, and few enough to bound the memory for packed jobs. */
 const STEPS_AT_ONCE = 3;
 const DEFAULT_LIMIT = 100;
 
@@ -63,6 +63,11 @@ const DEFAULT_LIMIT = 100;
  * Of every method: a bad argument rejects with kind `config`, naming it, as do data of more than 16 MiB; data that JSON cannot express and damaged
  * stored text reject with `serialization`; any call with `connection`, `timeout`, `closed` or `overloaded`, whose `delivery` says whether the server
  * may have acted. A queue object without listeners does not keep the process alive; one with listeners to the fleet, or with a running worker, does.
+ *
+ * @example
+ * const queue = new TaskQueue<Mail>('mails', manager);
+ * await queue.add('send', { to: 'ann@example.org' }, { attempts: 5 });
+ * queue.process(async (job) => send(job.data));
  */
 export class TaskQueue<T = unknown, R = unknown> {
   /** @internal */
@@ -93,8 +98,7 @@ export class TaskQueue<T = unknown, R = unknown> {
    *
    * @param name The kind of job, for the processor: 1 to 512 bytes.
    * @param data Anything that JSON can express, at most 16 MiB of it.
-   * @returns The job; the existing job, unchanged, if the id or
-   * the dedupe id exists.
+   * @returns The job; the existing job, unchanged, if the id or the dedupe id exists.
    * @throws RedisError of kind `config` for contradictory options, such as `lifo` with `priority`.
    */
   async add(name: string, data: T, options?: JobOptions): Promise<Job<T, R>> {
@@ -107,13 +111,12 @@ export class TaskQueue<T = unknown, R = unknown> {
   }
 
   /**
-   * Adds a job and waits until it has finished. It never misses the end, also of a job that is not kept (`keepCompleted: false`). If the id or the
-   * dedupe id exists, it waits for the existing job.
+   * Adds a job and waits until the job has finished. The call never misses the end, even of a job that is not kept (`keepCompleted: false`). If the
+   * id or the dedupe id exists, the call waits for the existing job.
    *
-   * @returns The result; `undefined` also for a job that was over and was not kept.
-   * @throws JobFailedError when the job failed for good. RedisError
-   * as {@link add}, and of kind `timeout` after `timeoutMs`, 30 000 by default, or `cancelled` when `signal` was aborted: an added job goes on;
-   * delivery `rejected` says that it was added.
+   * @returns The result; `undefined` also for a job that was already over and not kept.
+   * @throws JobFailedError when the job failed for good. RedisError as {@link add}, and of kind `timeout` after `timeoutMs`, 30 000 by default, or
+   * `cancelled` when `signal` was aborted: an added job goes on; delivery `rejected` says that the job was added.
    */
   async addAndWait(name: string, data: T, options?: AddAndWaitOptions): Promise<R> {
     const what = 'TaskQueue.addAndWait';
@@ -132,24 +135,24 @@ export class TaskQueue<T = unknown, R = unknown> {
    */
   async addBulk(jobs: { name: string; data: T; options?: JobOptions | undefined }[]): Promise<Job<T, R>[]> {
     if (!Array.isArray(jobs)) throw configError('TaskQueue.addBulk: jobs', 'an array of jobs', jobs);
-    const made = new Array<Job<T, R>>(jobs.length);
+    const result = new Array<Job<T, R>>(jobs.length);
     let next = 0;
     let failed = false;
-    const lane = async (): Promise<void> => {
+    const addSteps = async (): Promise<void> => {
       while (next < jobs.length && !failed) {
         const from = next;
         next += STEP;
         try {
-          await addStep(this[internals], jobs, from, Math.min(next, jobs.length), made);
+          await addStep(this[internals], jobs, from, Math.min(next, jobs.length), result);
         } catch (error) {
           failed = true;
           throw error;
         }
       }
     };
-    const lanes = await Promise.allSettled(Array.from({ length: STEPS_AT_ONCE }, lane));
-    for (const outcome of lanes) if (outcome.status === 'rejected') throw outcome.reason;
-    return made;
+    const outcomes = await Promise.allSettled(Array.from({ length: STEPS_AT_ONCE }, addSteps));
+    for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
+    return result;
   }
 
   /** The job with this id, or `null`. */
@@ -179,7 +182,7 @@ export class TaskQueue<T = unknown, R = unknown> {
     return Object.fromEntries(STATES.map((state, at) => [state, counts[at]])) as Record<JobState, number>;
   }
 
-  /** No worker of the fleet takes a job from now on; jobs in hand go on. */
+  /** From now on no worker, in any process, takes a job; running jobs go on. */
   pause(): Promise<void> {
     return this[internals].call('TaskQueue.pause', V.pause) as Promise<void>;
   }
@@ -205,7 +208,8 @@ export class TaskQueue<T = unknown, R = unknown> {
   /**
    * Removes finished jobs, oldest first. Returns how many.
    *
-   * @param options `olderThanMs`: only jobs that finished at least this many milliseconds ago, default 0. `limit`: the most to remove, default all.
+   * @param options `olderThanMs`: only jobs that finished at least this many milliseconds ago, default 0. `limit`: the most jobs to remove, default
+   * all.
    */
   async clean(state: 'completed' | 'failed', options?: { olderThanMs?: number | undefined; limit?: number | undefined }): Promise<number> {
     const { olderThanMs, limit, ...rest } = optionsOf('TaskQueue.clean: options', options);
@@ -238,14 +242,14 @@ export class TaskQueue<T = unknown, R = unknown> {
   }
 
   /**
-   * Adds a job at each tick, exactly once in the whole fleet, while any worker of the queue runs. One tick makes up for all that were missed. A
-   * schedule with the same id is replaced; an unchanged one keeps its next tick.
+   * Adds a job at each tick, exactly once among all processes, while any worker of the queue runs. One tick makes up for all missed ticks. A schedule
+   * with the same id is replaced; an unchanged schedule keeps its next tick.
    *
    * @param id 1 to 495 bytes without control characters.
    * @param when `everyMs`: from 1, counted from the first call. `cron`: `minute hour day month weekday`, with seconds in front if there are six
-   * fields, or a name such as `@daily`; in the zone `tz`, default UTC. A line with named hours ticks once right after the gap for times that summer
-   * time leaves out, and once for repeated times. A line with every hour goes on as an interval. The id of a tick's job is the schedule's id, a
-   * colon, and the tick in milliseconds.
+   * fields, or a name such as `@daily`; in the zone `tz`, default UTC. When summer time skips a tick of a line with named hours, the line ticks right
+   * after the gap; when summer time repeats the hour, the line ticks once. A line with every hour goes on as an interval. The id of a tick's job is
+   * the schedule's id, a colon, and the tick in milliseconds.
    * @throws RedisError of kind `config`: a bad cron line with the position of the error, an unknown zone.
    */
   async schedule(id: string, when: ScheduleTimes, job: ScheduledJob<T>): Promise<void> {
@@ -339,8 +343,8 @@ interface JobToAdd<T> {
   options?: JobOptions | undefined;
 }
 
-/** Adds `jobs` from place `from` up to, without, `to`, in one atomic step. */
-async function addStep<T, R>(queue: QueueInternals<R>, jobs: JobToAdd<T>[], from: number, to: number, made: Job<T, R>[]): Promise<void> {
+/** Adds `jobs` from place `from` up to, but without, `to`, in one atomic step. */
+async function addStep<T, R>(queue: QueueInternals<R>, jobs: JobToAdd<T>[], from: number, to: number, result: Job<T, R>[]): Promise<void> {
   const args: unknown[] = [];
   const states: JobState[] = [];
   const corrId = inheritedCorrId();
@@ -357,6 +361,6 @@ async function addStep<T, R>(queue: QueueInternals<R>, jobs: JobToAdd<T>[], from
   for (let at = from; at < to; at++) {
     const place = at - from;
     const [name, text, chosen] = args.slice(place * 3, place * 3 + 3) as [string, string, string | undefined];
-    made[at] = queue.job<T>(added, place * 2, name, text, chosen, states[place] as JobState);
+    result[at] = queue.job<T>(added, place * 2, name, text, chosen, states[place] as JobState);
   }
 }

@@ -1,19 +1,19 @@
-/** A worker's entry in a registry: who it is, how busy it is, what it is told to do. */
+/** A task worker's registration in a registry: it reports status and load, and receives commands. */
 
 import { checkMade, isOurs } from '../copies.js';
 import { configError, RedisError } from '../errors.js';
 import type { WorkerCommand, WorkerStatus } from '../registry-worker.js';
 import type { TaskWorkerRegistry } from './options.js';
 
-/** Who a registration is for. None of its methods throws. */
+/** The worker that is registered. None of its methods throws. */
 export interface Registrant {
   readonly type: string;
   readonly capacity: number;
-  /** Is told whom the leases belong to from now on. */
+  /** Called after each registration: the worker's leases belong to `id` and `epoch` from now on. */
   owned(id: string, epoch: number, registry: TaskWorkerRegistry): Promise<void>;
-  /** Is told to do something. */
-  obey(command: WorkerCommand): void;
-  /** Is told what went wrong. */
+  /** Called for each command from the registry. */
+  execute(command: WorkerCommand): void;
+  /** Called with each error of the registration. */
   failed(error: unknown): void;
 }
 
@@ -29,101 +29,101 @@ export function checkRegistry(registry: TaskWorkerRegistry | undefined): void {
 }
 
 /**
- * Keeps one registration current. Changes that come while one is being sent are sent as one; a registration that failed, or that the
- * registry does not know any more, is made again with the next change. Nothing here holds a job up.
+ * Keeps one registration current. Changes that come while a change is being sent are sent together afterwards. A registration that failed, or that
+ * the registry no longer knows, is made again with the next change. Jobs never wait for the registry.
  */
 export class Registration {
   readonly #registry: TaskWorkerRegistry;
-  readonly #who: Registrant;
-  readonly #commanded = (command: WorkerCommand, worker: { id: string }): void => {
-    if (worker.id === this.#id) this.#who.obey(command);
+  readonly #registrant: Registrant;
+  readonly #onCommand = (command: WorkerCommand, worker: { id: string }): void => {
+    if (worker.id === this.#id) this.#registrant.execute(command);
   };
-  readonly #fenced = (worker: { id: string }, next: { id: string; epoch: number } | null): void => {
-    if (worker.id === this.#id) void this.#succeeded(next);
+  readonly #onFenced = (worker: { id: string }, next: { id: string; epoch: number } | null): void => {
+    if (worker.id === this.#id) void this.#replaced(next);
   };
   #id: string | undefined;
-  #wanted: { status: WorkerStatus; load: number } = { status: 'idle', load: 0 };
-  #told: WorkerStatus = 'idle';
-  #busy: Promise<void> | undefined;
+  #current: { status: WorkerStatus; load: number } = { status: 'idle', load: 0 };
+  #sentStatus: WorkerStatus = 'idle';
+  #syncing: Promise<void> | undefined;
   #ended = false;
 
-  constructor(registry: TaskWorkerRegistry, who: Registrant) {
+  constructor(registry: TaskWorkerRegistry, registrant: Registrant) {
     this.#registry = registry;
-    this.#who = who;
+    this.#registrant = registrant;
   }
 
-  /** Registers; resolves when that has been tried. Never rejects. */
-  begin(): Promise<void> {
-    this.#registry.on?.('command', this.#commanded);
-    this.#registry.on?.('fenced', this.#fenced);
-    return this.#work();
+  /** Registers the worker; resolves after the first attempt, also if it failed. Never rejects. */
+  register(): Promise<void> {
+    this.#registry.on?.('command', this.#onCommand);
+    this.#registry.on?.('fenced', this.#onFenced);
+    return this.#sync();
   }
 
-  /** Tells what is so now. */
-  tell(status: WorkerStatus, inHand: number): void {
-    const load = inHand / this.#who.capacity;
-    this.#wanted = { status, load };
-    if (this.#id !== undefined && this.#told === status) this.#registry.report?.(this.#id, { load });
-    else void this.#work();
+  /** Reports the current status and the number of running jobs. */
+  report(status: WorkerStatus, inHand: number): void {
+    const load = inHand / this.#registrant.capacity;
+    this.#current = { status, load };
+    if (this.#id !== undefined && this.#sentStatus === status) this.#registry.report?.(this.#id, { load });
+    else void this.#sync();
   }
 
-  /** Unregisters, once what runs has ended. Never rejects. */
+  /** Unregisters the worker, after the calls in progress have ended. Never rejects. */
   async end(): Promise<void> {
     this.#ended = true;
-    this.#registry.off?.('command', this.#commanded as never);
-    this.#registry.off?.('fenced', this.#fenced as never);
-    await this.#busy;
+    this.#registry.off?.('command', this.#onCommand as never);
+    this.#registry.off?.('fenced', this.#onFenced as never);
+    await this.#syncing;
     const id = this.#id;
     this.#id = undefined;
     if (id === undefined) return;
     try {
       await this.#registry.unregister(id);
     } catch (error) {
-      // With its connection closed, the registration runs out by itself.
-      if (!(error instanceof RedisError && error.redisErrorKind === 'closed')) this.#who.failed(error);
+      // The registration ends by itself when its connection is closed.
+      if (!(error instanceof RedisError && error.redisErrorKind === 'closed')) this.#registrant.failed(error);
     }
   }
 
-  #work(): Promise<void> {
+  #sync(): Promise<void> {
     if (this.#ended) return Promise.resolve();
-    this.#busy ??= this.#catchUp().finally(() => {
-      this.#busy = undefined;
+    this.#syncing ??= this.#sendChanges().finally(() => {
+      this.#syncing = undefined;
     });
-    return this.#busy;
+    return this.#syncing;
   }
 
-  async #catchUp(): Promise<void> {
+  async #sendChanges(): Promise<void> {
     try {
       do {
         if (this.#id === undefined) await this.#register();
-        const { status, load } = this.#wanted;
-        if (this.#id === undefined || this.#told === status) continue;
-        this.#told = status;
-        // The registry has forgotten it, or it was registered by another one.
+        const { status, load } = this.#current;
+        if (this.#id === undefined || this.#sentStatus === status) continue;
+        this.#sentStatus = status;
+        // `false`: the registration has ended, or another process has registered the id.
         if (!(await this.#registry.heartbeat(this.#id, { status, load }))) this.#id = undefined;
-      } while (!this.#ended && (this.#id === undefined || this.#told !== this.#wanted.status));
+      } while (!this.#ended && (this.#id === undefined || this.#sentStatus !== this.#current.status));
     } catch (error) {
-      this.#who.failed(error);
+      this.#registrant.failed(error);
     }
   }
 
   async #register(): Promise<void> {
-    const { type, capacity } = this.#who;
+    const { type, capacity } = this.#registrant;
     const { id, epoch } = await this.#registry.register({ type, capacity, metadata: { queue: type } });
     this.#id = id;
-    this.#told = 'idle';
-    await this.#who.owned(id, epoch, this.#registry);
+    this.#sentStatus = 'idle';
+    await this.#registrant.owned(id, epoch, this.#registry);
   }
 
-  /** The registry took the registration for dead; it has made a new one, or not. */
-  async #succeeded(next: { id: string; epoch: number } | null): Promise<void> {
+  /** The registration was lost. `next` is the new registration, or `null` if the registry made none. */
+  async #replaced(next: { id: string; epoch: number } | null): Promise<void> {
     this.#id = next?.id;
-    this.#told = 'idle';
+    this.#sentStatus = 'idle';
     try {
-      if (next !== null) await this.#who.owned(next.id, next.epoch, this.#registry);
+      if (next !== null) await this.#registrant.owned(next.id, next.epoch, this.#registry);
     } catch (error) {
-      this.#who.failed(error);
+      this.#registrant.failed(error);
     }
-    await this.#work();
+    await this.#sync();
   }
 }

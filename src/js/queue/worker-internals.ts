@@ -1,4 +1,4 @@
-/** What is behind a worker: it runs processors, collects their outcomes and sends them together. */
+/** The private half of a worker: it runs processors, collects their outcomes and sends them together. */
 
 import { AsyncLocalStorage, AsyncResource } from 'node:async_hooks';
 import { checkFlag, checkFunction, checkNumber, json, MAX_MS, optionsOf, refuseUnknown } from '../arguments.js';
@@ -18,7 +18,7 @@ import type { CloseOptions, TaskWorkerRegistry, WorkerOptions } from './options.
 import { reasonOf, stackOf } from './outcome.js';
 import { checkRegistry, type Registrant, Registration } from './registration.js';
 
-/** The events of a {@link TaskWorker}: of this worker only, in this process. */
+/** The events of a {@link TaskWorker}. They report only what this worker does. */
 export interface TaskWorkerEvents<T = unknown, R = unknown> {
   /** A job's processor starts. */
   active: [job: Job<T, R>];
@@ -26,7 +26,7 @@ export interface TaskWorkerEvents<T = unknown, R = unknown> {
   completed: [job: Job<T, R>, result: R];
   /** A processor has thrown `error`. The queue's events say whether the job is retried (`retrying`, `failed`). */
   failed: [job: Job<T, R>, error: unknown];
-  /** Nothing waits and nothing is in hand; once per idle period. */
+  /** No job waits and no job runs. Emitted once per idle period. */
   idle: [];
   /**
    * Redis could not be reached; a job's lease was lost or its outcome refused (kind `lease-lost`); a queue refused a message; or records were damaged
@@ -41,21 +41,21 @@ const EVENTS = ['active', 'completed', 'failed', 'idle', 'error', 'closed'] as c
 
 const V = verbs('worker', 'run', 'pause', 'close', 'settle', 'owner');
 
-/** Outcomes that are worth a call of their own, however many more are to come. */
-const MANY = 16;
+/** The smallest number of collected outcomes that is sent at once, without waiting for more. */
+const MIN_BATCH = 16;
 
 const settled: Promise<void> = Promise.resolve();
-/** Those that run: what works is not collected. */
+/** The running workers. The set keeps them from being garbage-collected. */
 const running = new Set<object>();
 
-/** What a worker needs of its queue. */
+/** The part of a queue that a worker uses. */
 export interface WorkerQueue extends JobQueue {
   readonly name: string;
   readonly manager: IRedisConnection;
   readonly workers: Set<{ close(options?: CloseOptions): Promise<boolean> }>;
 }
 
-/** What a {@link TaskWorker} keeps to itself; reached by {@link internals}. */
+/** The private state of a {@link TaskWorker}; reached by {@link internals}. */
 export class WorkerInternals<T, R> implements Registrant {
   readonly queue: WorkerQueue;
   readonly port: Port;
@@ -64,15 +64,15 @@ export class WorkerInternals<T, R> implements Registrant {
   readonly type: string;
   readonly capacity: number;
   readonly #processor: Processor<T, R>;
-  readonly #within = AsyncLocalStorage.snapshot();
+  readonly #enterContext = AsyncLocalStorage.snapshot();
   readonly #attempts = new Map<number, Attempt<T, R>>();
   readonly #registration: Registration | undefined;
   readonly #flush = (): void => this.#settle();
-  readonly #hear: EventHandler = (event) => this.handleEvent(event);
-  readonly #take: DeliveryHandler = (values) => this.receive(values);
+  readonly #onEvent: EventHandler = (event) => this.handleEvent(event);
+  readonly #onDelivery: DeliveryHandler = (values) => this.receive(values);
   #outcomes: unknown[] = [];
-  /** Values of outcomes that do not wait for more. */
-  readonly #most: number;
+  /** The length of `#outcomes` from which they are sent at once. */
+  readonly #sendFrom: number;
   #isRunning = false;
   #isPaused = false;
   #closing: Promise<boolean> | undefined;
@@ -87,12 +87,12 @@ export class WorkerInternals<T, R> implements Registrant {
     this.handle = queue.port.open('worker', queue.handle, rest, this);
     this.type = queue.name;
     this.capacity = rest.concurrency ?? 1;
-    this.#most = OUTCOME_VALUES * Math.max(MANY, Math.ceil(this.capacity / 2));
+    this.#sendFrom = OUTCOME_VALUES * Math.max(MIN_BATCH, Math.ceil(this.capacity / 2));
     this.#processor = processor;
     this.#registration = registry === undefined ? undefined : new Registration(registry, this);
-    // What works is in `running`; the port is not to keep a forgotten worker.
-    this.port.receiveWeakly(this.handle, this.#take);
-    this.port.listenWeakly(this.handle, this.#hear);
+    // Weak references: the port must not keep a worker that nobody uses. A running worker is kept by `running`.
+    this.port.receiveWeakly(this.handle, this.#onDelivery);
+    this.port.listenWeakly(this.handle, this.#onEvent);
     if (autorun !== false) this.run();
   }
 
@@ -104,20 +104,20 @@ export class WorkerInternals<T, R> implements Registrant {
     this.#refuseClosed('run');
     this.#isPaused = false;
     if (this.#isRunning) {
-      this.#tellOf(this.port.call(this.handle, V.run));
-      this.#tell();
+      this.#emitFailure(this.port.call(this.handle, V.run));
+      this.#reportStatus();
       return;
     }
     this.#isRunning = true;
     running.add(this);
     this.queue.workers.add(this);
     this.port.retain();
-    this.#tellOf(this.#begin());
+    this.#emitFailure(this.#registerAndRun());
   }
 
-  async #begin(): Promise<void> {
-    // Before the first claim, so that its lease already says whose it is.
-    await this.#registration?.begin();
+  async #registerAndRun(): Promise<void> {
+    // The worker registers before its first claim, so that the lease of the first job already names the registration.
+    await this.#registration?.register();
     if (this.#closing === undefined && !this.#isPaused) await this.port.call(this.handle, V.run);
   }
 
@@ -125,7 +125,7 @@ export class WorkerInternals<T, R> implements Registrant {
     this.#refuseClosed('pause');
     this.#isPaused = true;
     const paused = this.port.call(this.handle, V.pause);
-    this.#tell();
+    this.#reportStatus();
     await paused;
   }
 
@@ -136,9 +136,9 @@ export class WorkerInternals<T, R> implements Registrant {
       if (graceMs !== undefined) checkNumber('TaskWorker.close: graceMs', ' of milliseconds', graceMs, 0, MAX_MS);
       if (this.#closing === undefined) {
         this.#closing = this.#close(graceMs);
-        this.#tell();
+        this.#reportStatus();
       } else if (graceMs !== undefined) {
-        // What is in hand has no longer than the shortest of all calls says. The outcome is the first one's to hear.
+        // The shortest `graceMs` of all calls counts. The promise of the first call reports the outcome, so this call needs no answer.
         this.port.post(this.handle, V.close, [graceMs]);
       }
       return this.#closing;
@@ -157,7 +157,7 @@ export class WorkerInternals<T, R> implements Registrant {
     }
   }
 
-  /** Lets go of the process, once. */
+  /** Marks the worker as ended. It no longer keeps the process alive. */
   #end(): void {
     if (this.#isRunning) {
       this.#isRunning = false;
@@ -185,26 +185,26 @@ export class WorkerInternals<T, R> implements Registrant {
         }
         break;
     }
-    this.#tell();
+    this.#reportStatus();
   }
 
   handleEvent(event: { event: string; [field: string]: unknown }): void {
     switch (event.event) {
       case 'idle':
         this.listeners.emit('idle');
-        this.#tell();
+        this.#reportStatus();
         break;
       case 'error':
         this.listeners.emit('error', toError(event.error as Failure) as RedisError);
         break;
       case 'closed':
-        if (this.#closing === undefined) this.#closing = this.#lost();
+        if (this.#closing === undefined) this.#closing = this.#managerClosed();
         break;
     }
   }
 
-  /** The manager was disconnected: there is nothing to hand back to. */
-  async #lost(): Promise<boolean> {
+  /** The manager was disconnected, so jobs cannot be handed back. */
+  async #managerClosed(): Promise<boolean> {
     const hadNone = this.#attempts.size === 0;
     await this.#registration?.end();
     this.#end();
@@ -216,7 +216,7 @@ export class WorkerInternals<T, R> implements Registrant {
     const slot = values[at] as number;
     const job = new HeldJob<T, R>(this.queue, this.handle, values, at);
     try {
-      // Looked at here, so that a damaged job fails whatever its processor does.
+      // The data are parsed here, so that a job with damaged data fails even if its processor ignores them.
       void job.data;
     } catch (error) {
       this.#failed(slot, job, error, OutcomeKind.FailedForGood);
@@ -227,7 +227,7 @@ export class WorkerInternals<T, R> implements Registrant {
     this.listeners.emit('active', job);
     let returned: unknown;
     try {
-      returned = this.#within(runAlone, this.#processor, job, attempt.context);
+      returned = this.#enterContext(runAlone, this.#processor, job, attempt.context);
     } catch (error) {
       this.#threw(slot, attempt, error);
       return;
@@ -243,7 +243,7 @@ export class WorkerInternals<T, R> implements Registrant {
   }
 
   #returned(slot: number, attempt: Attempt<T, R>, value: unknown): void {
-    // Of an attempt that is over for the fleet nobody wants to hear.
+    // Redis has already ended this attempt, so its outcome is not reported.
     if (!this.#attempts.delete(slot)) return;
     const text = value === undefined ? undefined : json('processor: result', value);
     if (typeof text === 'object') {
@@ -271,13 +271,13 @@ export class WorkerInternals<T, R> implements Registrant {
   }
 
   /**
-   * Outcomes of one run of promise jobs go in one call; of many jobs that end together each half of them, so that the server works on the one
-   * while the processor does on the other.
+   * Outcomes of one run of promise jobs go to Rust in one call. If half of the worker's capacity ends together, these outcomes are sent at once, so
+   * that the server works on them while further processors run.
    */
   #collect(slot: number, outcome: OutcomeKind, a: unknown, b: unknown): void {
     if (this.#outcomes.length === 0) settled.then(this.#flush);
     this.#outcomes.push(slot, outcome, a, b);
-    if (this.#outcomes.length >= this.#most) this.#settle();
+    if (this.#outcomes.length >= this.#sendFrom) this.#settle();
   }
 
   #settle(): void {
@@ -289,7 +289,7 @@ export class WorkerInternals<T, R> implements Registrant {
     } catch (error) {
       this.failed(error);
     }
-    this.#tell();
+    this.#reportStatus();
   }
 
   #abort(slot: number, why: string, text: string | null): void {
@@ -300,36 +300,36 @@ export class WorkerInternals<T, R> implements Registrant {
       attempt.abort(new RedisError('cancelled', `the job was cancelled${text === null ? '' : `: ${text}`}`));
       return;
     }
-    // Over for the fleet, and settled there: what the processor still does counts no more.
+    // Redis has ended the attempt and settled the job, so the processor's later outcome is ignored.
     this.#attempts.delete(slot);
-    const error = ending(why, text);
+    const error = abortReason(why, text);
     attempt.abort(error);
     if (why !== 'lease-lost') return;
     const message = `TaskWorker: job ${attempt.job.id}: its lease was lost while it was in hand`;
     this.listeners.emit('error', new RedisError('lease-lost', message, { delivery: 'rejected', cause: error }));
   }
 
-  /** Tells the registry what this worker does. */
-  #tell(): void {
+  /** Reports the worker's status and load to the registry. */
+  #reportStatus(): void {
     if (this.#registration === undefined || !this.#isRunning) return;
     const inHand = this.#attempts.size;
     let status: WorkerStatus = inHand === 0 ? 'idle' : 'busy';
     if (this.#closing !== undefined) status = 'draining';
     else if (this.#isPaused) status = 'paused';
-    this.#registration.tell(status, inHand);
+    this.#registration.report(status, inHand);
   }
 
   async owned(id: string, epoch: number, registry: TaskWorkerRegistry): Promise<void> {
     const own = (registry as { [internals]?: { namespace: string; manager: IRedisConnection } | undefined })[internals];
-    // Of another manager Rust does not hear the deaths: then a crashed worker's jobs wait for the end of its lease.
+    // Rust receives death notices only from the queue's own manager. With another manager a crashed worker's jobs wait for the end of its lease.
     if (own !== undefined && own.manager[internals] === this.queue.manager[internals])
       await this.port.call(this.handle, V.owner, id, epoch, own.namespace);
   }
 
-  obey(command: WorkerCommand): void {
+  execute(command: WorkerCommand): void {
     if (this.#closing !== undefined) return;
     if (command.name === 'resume') this.run();
-    else this.#tellOf(command.name === 'pause' ? this.pause() : this.close());
+    else this.#emitFailure(command.name === 'pause' ? this.pause() : this.close());
   }
 
   failed(error: unknown): void {
@@ -337,9 +337,9 @@ export class WorkerInternals<T, R> implements Registrant {
   }
 
   /** Emits the error of a call that nobody waits for. */
-  #tellOf(call: Promise<unknown>): void {
+  #emitFailure(call: Promise<unknown>): void {
     call.catch((error: unknown) => {
-      // A worker that was released meanwhile has nothing to tell.
+      // The call failed because the worker was closed meanwhile, which is no error.
       if (this.#closing !== undefined && error instanceof RedisError && error.redisErrorKind === 'closed') return;
       this.failed(error);
     });
@@ -350,13 +350,13 @@ export class WorkerInternals<T, R> implements Registrant {
   }
 }
 
-/** Runs a processor in an async context of its own, where the job's `corrId` counts: what one job enters into its context is nothing to the next. */
+/** Runs a processor in its own async context with the job's `corrId`, so that `AsyncLocalStorage.enterWith` in one job does not reach the next job. */
 function runAlone<T, R>(processor: Processor<T, R>, job: HeldJob<T, R>, context: JobContext): R | Promise<R> {
   if (job.corrId !== undefined) return runIn({ corrId: job.corrId }, processor, job as Job<T, R>, context);
   return new AsyncResource('TaskWorker').runInAsyncScope(processor, undefined, job, context);
 }
 
-function ending(why: string, text: string | null): RedisError {
+function abortReason(why: string, text: string | null): RedisError {
   switch (why) {
     case 'timeout':
       return new RedisError('timeout', text ?? 'the attempt took longer than timeoutMs');

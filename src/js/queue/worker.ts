@@ -1,4 +1,4 @@
-/** Workers: the public class. */
+/** The public class of a worker. */
 
 import { internals } from '../internals.js';
 import type { Processor } from './attempt.js';
@@ -11,6 +11,11 @@ import { type TaskWorkerEvents, WorkerInternals, type WorkerQueue } from './work
  * Rust renews leases, claims jobs and sends outcomes: a processor that blocks the event loop loses nothing. A processor that throws, rejects or
  * returns a value that JSON cannot express fails its attempt; it never ends the process. A running worker (from {@link run} until {@link close})
  * keeps the process alive.
+ *
+ * @example
+ * const worker = queue.process(async (job) => send(job.data), { concurrency: 10 });
+ * worker.on('failed', (job, error) => console.error(job.id, error));
+ * await worker.close();
  */
 export class TaskWorker<T = unknown, R = unknown> {
   /** @internal */
@@ -30,7 +35,7 @@ export class TaskWorker<T = unknown, R = unknown> {
     this[internals].run();
   }
 
-  /** Takes no more jobs; resolves when none is in hand. {@link resume} takes jobs again. Rejects with kind `closed`. */
+  /** Takes no more jobs; resolves when no job runs any more. {@link resume} takes jobs again. Rejects with kind `closed`. */
   pause(): Promise<void> {
     return this[internals].pause();
   }
@@ -50,11 +55,11 @@ export class TaskWorker<T = unknown, R = unknown> {
   }
 
   /**
-   * Takes no more jobs and waits for those in hand, at most `graceMs`. After that the signals of the rest are aborted, and they go back to the head
-   * of the queue at once; the attempt is not counted. Later calls share the first call's outcome, and may shorten its `graceMs`. Do not await it in a
-   * processor: the processor would wait for itself.
+   * Takes no more jobs and waits for the running jobs, at most `graceMs`. After that the signals of the jobs that still run are aborted, and these
+   * jobs go back to the head of the queue at once; the attempt is not counted. Later calls share the first call's outcome, and may shorten its
+   * `graceMs`. Do not await `close()` in a processor: the processor would wait for itself.
    *
-   * @returns `true`: every job in hand finished.
+   * @returns `true` if every running job finished.
    */
   close(options?: CloseOptions): Promise<boolean> {
     return this[internals].close(options);

@@ -1,15 +1,15 @@
--- Replaces or deletes a value if it is still what the caller has seen.
+-- Replaces or deletes a value if it is still the value that the caller has read.
 --
 -- KEYS[1]  string  the value
--- KEYS[2]  hash    the mark of a load of the value, which ends. Only where the key may be absent soon
+-- KEYS[2]  hash    the mark of a load of the value, which is deleted to end the load. Only if the key may be absent soon
 -- ARGV[1]  text    what is expected: 'equal' or 'absent'
 -- ARGV[2]  bytes   the expected value, for 'equal'
 -- ARGV[3]  text    what to do: 'set' or 'delete'
 -- ARGV[4]  bytes   the next value, for 'set'
 -- ARGV[5]  text    the expiry, for 'set': 'keep', 'none' or a number of milliseconds
 --
--- Returns 1 when it was done, 0 when there is a value and none was expected, nil when there is none and one was
--- expected, else the stored value.
+-- Returns 1 if the value was replaced or deleted, 0 if there is a value and none was expected, nil if there is no value and one
+-- was expected, else the stored value.
 local key, mark_key = KEYS[1], KEYS[2]
 local expectation, expected, act, next, expiry = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 

@@ -1,11 +1,10 @@
--- Puts a token where there is none. Asking again with the same token gives the same answer, so an answer that was
--- lost can be asked for again.
+-- Sets a token if there is none. The same token gets the same answer again, so the call may be repeated after a lost answer.
 --
--- KEYS[1]  string  the token of who has it
+-- KEYS[1]  string  the token of the holder
 -- ARGV[1]  token   the caller's
--- ARGV[2]  ms      how long the caller has it for, unless it renews
+-- ARGV[2]  ms      how long the token lasts unless it is renewed
 --
--- Returns 1 when the caller has it, else 0.
+-- Returns 1 if the caller's token is set, else 0.
 local key = KEYS[1]
 local token, lease = ARGV[1], ARGV[2]
 

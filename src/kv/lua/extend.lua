@@ -1,10 +1,10 @@
 -- Renews a lock that the caller holds.
 --
--- KEYS[1]  hash   the lock. owner: token of who holds it; token: its fencing token; awaited: see lock.lua
+-- KEYS[1]  hash   the lock. owner: the holder's token; token: the fencing token; awaited: see lock.lua
 -- ARGV[1]  token  the caller's owner token
--- ARGV[2]  ms     how long the caller has it for, from now
+-- ARGV[2]  ms     how long the lock lasts from now
 --
--- Returns 1 when it was renewed, 0 when the caller holds it no more.
+-- Returns 1 if the lock was renewed, 0 if the caller no longer holds it.
 local key = KEYS[1]
 local owner, lease = ARGV[1], ARGV[2]
 

@@ -1,9 +1,9 @@
--- Deletes what is held by a token.
+-- Deletes the caller's token.
 --
--- KEYS[1]  string  the token of who has it
+-- KEYS[1]  string  the token of the holder
 -- ARGV[1]  token   the caller's
 --
--- Returns 1 when it was deleted, 0 when the caller had it no more.
+-- Returns 1 if the token was deleted, 0 if the key no longer has the caller's token.
 local key = KEYS[1]
 local token = ARGV[1]
 

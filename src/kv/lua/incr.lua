@@ -1,11 +1,11 @@
--- Adds to a counter; one that did not exist gets an expiry.
+-- Adds to a counter. A counter that did not exist gets an expiry.
 --
 -- KEYS[1]  string   the counter
--- KEYS[2]  hash     the mark of a load of the value, which ends. Only where the expiry is short
--- ARGV[1]  integer  what to add
+-- KEYS[2]  hash     the mark of a load of the value, which is deleted to end the load. Only if the expiry is short
+-- ARGV[1]  integer  the summand
 -- ARGV[2]  ms       the expiry of a new counter
 --
--- Returns the new value. A value that is no integer is the error of INCRBY, and nothing is changed.
+-- Returns the new value. If the value is no integer, INCRBY fails and nothing is changed.
 local key, mark_key = KEYS[1], KEYS[2]
 local by, ttl = ARGV[1], ARGV[2]
 

@@ -1,9 +1,9 @@
--- Takes the caller's mark of a load away: the load failed.
+-- Deletes the caller's mark of a load, because the load failed.
 --
--- KEYS[1]  hash   the mark of a load. token: whose; found: what stood at the key; expires: ms of server time, or ''
+-- KEYS[1]  hash   the mark of a load. token: the loader's; found: the state of the key; expires: ms of server time, or ''
 -- ARGV[1]  token  the caller's
 --
--- Returns 1 when it was taken away, 0 when it was not there any more.
+-- Returns 1 if the mark was deleted, 0 if it no longer existed.
 local mark_key = KEYS[1]
 local token = ARGV[1]
 

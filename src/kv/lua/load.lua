@@ -1,15 +1,15 @@
--- Makes the caller the one who loads a cached value, unless the value is fresh or another one loads it. The mark of a load
--- says who loads and what stood at the key when the load began.
--- Asking again with the same token gives the same answer, so an answer that was lost can be asked for again.
+-- Lets the caller load a cached value, unless the value is fresh or another caller loads it. The mark of a load has the loader's
+-- token and the state of the key when the load started.
+-- The same token gets the same answer again, so the call may be repeated after a lost answer.
 --
 -- KEYS[1]  string  the value
--- KEYS[2]  hash    the mark of a load. token: whose; found: what stood at the key; expires: ms of server time, or ''
+-- KEYS[2]  hash    the mark of a load. token: the loader's; found: the state of the key; expires: ms of server time, or ''
 -- ARGV[1]  token   the caller's
--- ARGV[2]  ms      how long the caller has it for, unless it renews
--- ARGV[3]  ms      a value is stale when it has at most this much left
+-- ARGV[2]  ms      how long the mark lasts unless it is renewed
+-- ARGV[3]  ms      a value is stale if at most this much of its time is left
 --
--- Returns {'load'}: the caller loads; {'fresh', value}; {'stale', value}: another one loads; {'wait'}: another one
--- loads and there is no value yet.
+-- Returns {'load'}: the caller loads; {'fresh', value}; {'stale', value}: another caller loads; {'wait'}: another caller loads and
+-- there is no value yet.
 local value_key, mark_key = KEYS[1], KEYS[2]
 local token, lease, stale = ARGV[1], ARGV[2], tonumber(ARGV[3])
 

@@ -1,16 +1,16 @@
--- Takes a lock that nobody else holds. Asking again with the same owner token gives the same answer, so an answer that was
--- lost can be asked for again.
+-- Takes a lock that nobody else holds. The same owner token gets the same answer again, so the call may be repeated after a lost
+-- answer.
 --
--- The fencing token is the larger of the last one plus 1 and the server's time in microseconds. Many locks share the memory
--- of the last one, so a lock that is released or runs out leaves nothing of its own. The memory ends 24 hours after the
--- last of them was taken, or with FLUSHALL: tokens then grow on as long as the server's clock does not go back.
--- Fencing tokens: Martin Kleppmann, "How to do distributed locking" (2016).
+-- The fencing token is the larger of the last fencing token plus 1 and the server's time in microseconds. Many locks share the
+-- key of the last token, so a lock that was released or has expired leaves no key of its own. The key of the last token expires
+-- 24 hours after the last lock was taken, or is deleted by FLUSHALL. After that tokens still grow unless the server's clock was
+-- set back. Fencing tokens: Martin Kleppmann, "How to do distributed locking" (2016).
 --
--- KEYS[1]  hash    the lock. owner: token of who holds it; token: its fencing token; awaited: whether to tell of its release
+-- KEYS[1]  hash    the lock. owner: the holder's token; token: the fencing token; awaited: whether a release is published
 -- KEYS[2]  string  the last fencing token
 -- ARGV[1]  token   the caller's owner token
--- ARGV[2]  ms      how long the caller has it for, unless it renews
--- ARGV[3]  0 or 1  whether the caller waits for it where another one holds it
+-- ARGV[2]  ms      how long the lock lasts unless it is renewed
+-- ARGV[3]  0 or 1  whether the caller waits if another caller holds the lock
 --
 -- Returns {1, fencing token}, or {0, ms until the holder's lease ends}.
 local key, last_key = KEYS[1], KEYS[2]

@@ -1,12 +1,12 @@
--- Puts a value in front of a list and cuts the list to its newest ones.
+-- Prepends a value to a list, and trims the list to its newest values.
 --
 -- KEYS[1]  list     the values, newest first
--- KEYS[2]  hash     the mark of a load of the value, which ends. Only where the expiry is short
+-- KEYS[2]  hash     the mark of a load of the value, which is deleted to end the load. Only if the expiry is short
 -- ARGV[1]  bytes    the value
 -- ARGV[2]  integer  how many are kept, from 1
--- ARGV[3]  ms       the list's new expiry, or '' to leave it as it is
+-- ARGV[3]  ms       the list's new expiry, or '' to keep the present one
 --
--- Returns how many are kept now.
+-- Returns how many values are kept now.
 local key, mark_key = KEYS[1], KEYS[2]
 local value, limit, ttl = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 

@@ -2,11 +2,11 @@
 --
 -- KEYS[1]  string  the value
 -- KEYS[2]  hash    the mark of a load. Only with ARGV[2]
--- ARGV[1]  ms      a value is stale when it has at most this much left
--- ARGV[2]  token   of a load of the caller's process, if one is under way
+-- ARGV[1]  ms      a value is stale if at most this much of its time is left
+-- ARGV[2]  token   of a load in the caller's process, if there is one
 --
--- Returns {'fresh', value}, {'stale', value}; where there is no value {'loading'} if that load is still the one whose value
--- would be stored, else nil.
+-- Returns {'fresh', value} or {'stale', value}. If there is no value: {'loading'} if the value of that load would still be stored,
+-- else nil.
 local key, mark_key = KEYS[1], KEYS[2]
 local stale, token = tonumber(ARGV[1]), ARGV[2]
 

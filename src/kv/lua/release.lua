@@ -1,9 +1,9 @@
--- Releases a lock that the caller holds, and says so to those who wait for it, on the channel of the same name.
+-- Releases a lock that the caller holds. If callers wait for it, publishes the release on the channel with the name of the key.
 --
--- KEYS[1]  hash   the lock. owner: token of who holds it; token: its fencing token; awaited: whether to tell of its release
+-- KEYS[1]  hash   the lock. owner: the holder's token; token: the fencing token; awaited: whether a release is published
 -- ARGV[1]  token  the caller's owner token
 --
--- Returns 1 when it was released, 0 when the caller held it no more.
+-- Returns 1 if the lock was released, 0 if the caller no longer held it.
 local key = KEYS[1]
 local owner = ARGV[1]
 
@@ -13,7 +13,7 @@ if held[1] ~= owner then
 end
 redis.call('DEL', key)
 if held[2] then
-  -- A user without a right to the channel releases all the same: who waits looks by itself too.
+  -- The release succeeds also without permission for the channel: a waiting caller tries again by itself, only later.
   redis.pcall('PUBLISH', key, '')
 end
 return 1

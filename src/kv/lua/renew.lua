@@ -1,10 +1,10 @@
--- Renews what is held by a token.
+-- Renews the caller's token.
 --
--- KEYS[1]  string  the token of who has it
+-- KEYS[1]  string  the token of the holder
 -- ARGV[1]  token   the caller's
--- ARGV[2]  ms      how long the caller has it for, from now
+-- ARGV[2]  ms      how long the token lasts from now
 --
--- Returns 1 when it was renewed, 0 when the caller has it no more.
+-- Returns 1 if the token was renewed, 0 if the key no longer has the caller's token.
 local key = KEYS[1]
 local token, lease = ARGV[1], ARGV[2]
 

@@ -1,13 +1,13 @@
--- Stores a loaded value if the caller's load has not been ended by a write: its mark is there, and the key is as the load
--- found it. The load is over then.
+-- Stores a loaded value unless a write has ended the caller's load: the mark must exist, and the key must be unchanged since the
+-- load started. The script always ends the load.
 --
 -- KEYS[1]  string  the value
--- KEYS[2]  hash    the mark of a load. token: whose; found: what stood at the key; expires: ms of server time, or ''
+-- KEYS[2]  hash    the mark of a load. token: the loader's; found: the state of the key; expires: ms of server time, or ''
 -- ARGV[1]  token   the caller's
 -- ARGV[2]  bytes   the loaded value
 -- ARGV[3]  ms      its expiry
 --
--- Returns 1 when it was stored, else 0.
+-- Returns 1 if the value was stored, else 0.
 local value_key, mark_key = KEYS[1], KEYS[2]
 local token, value, ttl = ARGV[1], ARGV[2], ARGV[3]
 

@@ -14,7 +14,7 @@ fn read_with(reader: &mut Reader, bytes: &[u8], piece: usize) -> Result<Vec<Read
     Ok(all)
 }
 
-/// What is read with pushes kept and without a bound.
+/// The replies that a reader gives which keeps pushes and has no limit.
 fn read_all(bytes: &[u8]) -> Result<Vec<Reply>, ProtocolError> {
     let all = read_with(&mut Reader::new(ANY).keeping_pushes(), bytes, usize::MAX)?;
     Ok(all.into_iter().filter_map(|read| if let Read::Reply(reply) = read { Some(reply) } else { None }).collect())
@@ -83,7 +83,7 @@ fn reply() -> impl Strategy<Value = Reply> {
 }
 
 #[test]
-fn a_long_status_is_a_reply_a_long_error_is_cut_and_a_long_number_is_none() {
+fn a_long_status_is_read_a_long_error_is_cut_and_a_long_number_is_refused() {
     let long = "x".repeat(3 * 64 * 1024);
     let kept = Bytes::from(long[..64 * 1024].to_owned());
     for piece in [1000, 1 << 20] {
@@ -100,7 +100,7 @@ fn a_long_status_is_a_reply_a_long_error_is_cut_and_a_long_number_is_none() {
 }
 
 #[test]
-fn a_reply_over_the_bound_is_read_past_and_the_next_one_is_read() {
+fn a_reply_over_the_limit_is_skipped_and_the_next_one_is_read() {
     let long = "x".repeat(5000);
     let elements = ":1\r\n".repeat(100);
     for wire in [
@@ -110,11 +110,11 @@ fn a_reply_over_the_bound_is_read_past_and_the_next_one_is_read() {
         format!("({}\r\n", "1".repeat(5000)),
         format!("*3\r\n:1\r\n$5000\r\n{long}\r\n*1\r\n:2\r\n"),
         format!("*2\r\n-{long}\r\n-{long}\r\n"),
-        // Small on the wire; it is what each element takes that counts.
+        // Few bytes on the wire, but the memory of each element counts.
         format!("*100\r\n{elements}"),
         format!("%50\r\n{elements}"),
         format!("*2\r\n*50\r\n{}~50\r\n{}", &elements[..200], &elements[..200]),
-        // An attribute counts with what it stands beside.
+        // An attribute counts as part of the reply that contains it.
         format!("*3\r\n:1\r\n|1\r\n+a\r\n$5000\r\n{long}\r\n:2\r\n:3\r\n"),
     ] {
         for piece in [1, 7, 1 << 20] {
@@ -125,7 +125,7 @@ fn a_reply_over_the_bound_is_read_past_and_the_next_one_is_read() {
 }
 
 #[test]
-fn what_is_read_past_holds_no_memory() {
+fn skipped_data_holds_no_memory() {
     let mut reader = Reader::new(1 << 20);
     for head in [&b"|100000000\r\n"[..], b">100000000\r\n", b"*100000000\r\n", b"$4000000000\r\n"] {
         let mut buffer = BytesMut::from(head);
@@ -140,7 +140,7 @@ fn what_is_read_past_holds_no_memory() {
 }
 
 #[test]
-fn a_reply_nested_too_deep_is_read_past_and_the_next_one_is_read() {
+fn a_reply_nested_too_deep_is_skipped_and_the_next_one_is_read() {
     for depth in [257, 258, 1000, 100_000] {
         let wire = format!("{}:1\r\n:7\r\n", "*1\r\n".repeat(depth));
         assert_eq!(read_with(&mut Reader::new(ANY), wire.as_bytes(), 999), Ok(vec![passed(Why::TooDeep), int(7)]));
@@ -150,7 +150,7 @@ fn a_reply_nested_too_deep_is_read_past_and_the_next_one_is_read() {
 }
 
 #[test]
-fn of_a_push_over_the_bound_is_kept_where_it_was_published() {
+fn the_channel_of_a_push_over_the_limit_is_kept() {
     let wire = format!(">3\r\n$7\r\nmessage\r\n$1\r\na\r\n$5000\r\n{}\r\n:7\r\n", "x".repeat(5000));
     let head = vec![Reply::Bulk("message".into()), Reply::Bulk("a".into())];
     let push = Read::Passed(Passed { why: Why::TooLong, is_push: true, head });
@@ -158,7 +158,7 @@ fn of_a_push_over_the_bound_is_kept_where_it_was_published() {
 }
 
 #[test]
-fn pushes_that_nobody_takes_are_no_replies() {
+fn unwanted_pushes_do_not_count_as_replies() {
     let push = Read::Passed(Passed { why: Why::Unwanted, is_push: true, head: Vec::new() });
     let mut reader = Reader::new(ANY);
     reader.pass_one();
@@ -167,7 +167,7 @@ fn pushes_that_nobody_takes_are_no_replies() {
 }
 
 #[test]
-fn no_error_repeats_what_is_hidden() {
+fn a_hidden_text_is_removed_from_errors() {
     let mut reader = Reader::new(ANY).hiding(Some("hunter2".into()));
     let wire = b"-ERR hunter2 is not hunter2!\r\n*1\r\n-hunter2\r\n$7\r\nhunter2\r\n";
     let error = |text: &'static str| Reply::Error(text.into());
@@ -203,7 +203,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_is_read_past_what_comes_behind_it_is_read(first in reply(), second in reply(), limit in 0usize..400, piece in 1usize..40, at in 0usize..400) {
+    fn replies_after_a_skipped_reply_are_read(first in reply(), second in reply(), limit in 0usize..400, piece in 1usize..40, at in 0usize..400) {
         let mut bytes = Vec::new();
         encode(&first, &mut bytes);
         let middle = bytes.len();
@@ -212,7 +212,7 @@ proptest! {
         let (mut reader, mut buffer, mut all) = (Reader::new(limit), BytesMut::new(), Vec::new());
         let mut unwanted_at = (at < middle).then_some(at);
         for (number, part) in bytes.chunks(piece).enumerate() {
-            // Only one that is still being read.
+            // Only a reply that is still being read can become unwanted.
             if unwanted_at.is_some_and(|at| number * piece >= at) && number * piece < middle {
                 unwanted_at = None;
                 reader.pass_one();
@@ -230,7 +230,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_at_all_are_read_or_refused_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+    fn any_bytes_are_read_or_refused_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         let _ = read_all(&bytes);
     }
 
@@ -262,7 +262,7 @@ fn attributes_are_skipped_and_nulls_of_resp2_are_nil() {
 }
 
 #[test]
-fn nonsense_is_refused() {
+fn malformed_input_is_refused() {
     for wire in [
         &b"\r\n"[..],
         b"?1\r\n",

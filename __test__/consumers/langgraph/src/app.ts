@@ -1,14 +1,14 @@
 /** A service with a graph, under `tsc --strict`, without a cast. */
 import { Annotation, type BaseCheckpointSaver, END, START, StateGraph } from '@langchain/langgraph';
 import { JsonPlusSerializer } from '@langchain/langgraph-checkpoint';
-import { CheckpointStore, RedisConnectionManager } from 'redis-backplane';
+import { type Container, RedisConnectionManager } from 'redis-backplane';
 import { RedisSaver, type RedisSaverOptions } from 'redis-backplane/langgraph';
 
 const options: RedisSaverOptions = { namespace: 'agents', ttlSec: 86_400, keep: { last: 100 }, serde: new JsonPlusSerializer() };
 const manager = new RedisConnectionManager('redis://localhost');
 const saver = new RedisSaver(manager, options);
 export const asBase: BaseCheckpointSaver = saver;
-export const onStore = new RedisSaver(new CheckpointStore(manager), { serde: saver.serde });
+export const inContainer = (container: Container) => new RedisSaver(container.getCheckpoints(), { serde: saver.serde });
 
 const State = Annotation.Root({ count: Annotation<number> });
 const compile = (checkpointer: RedisSaver) =>

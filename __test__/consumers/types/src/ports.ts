@@ -1,6 +1,10 @@
 /** Test doubles of every port, written by hand and given to code that takes the ports, without a cast. */
 import {
   type BusEvents,
+  type Checkpoint,
+  type CheckpointInfo,
+  type CheckpointRun,
+  CheckpointStore,
   type CommandArgument,
   type ConnectionEvents,
   type ConnectionHealth,
@@ -11,8 +15,10 @@ import {
   type Envelope,
   type GetOrSetOptions,
   type HeartbeatUpdate,
+  type ICheckpointStore,
   type IKVStore,
   type IMessageBus,
+  type InterruptedThread,
   type IRedisConnection,
   type ISessionStore,
   type ITaskQueue,
@@ -32,6 +38,7 @@ import {
   type PublishOptions,
   type RegistryEvents,
   type RequestOptions,
+  type Resumer,
   type Schedule,
   type Session,
   type SessionInfo,
@@ -383,6 +390,45 @@ export class Sessions<T extends object> implements ISessionStore<T> {
   }
 }
 
+export class Checkpoints implements ICheckpointStore {
+  async save<S>(thread: string, _state: S): Promise<CheckpointInfo> {
+    return { thread, scope: '', id: '1', parent: null, at: 0, bytes: 2, meta: {}, pinned: false };
+  }
+  async latest<S>(_thread: string): Promise<Checkpoint<S> | null> {
+    return null;
+  }
+  async get<S>(_thread: string, _id: string): Promise<Checkpoint<S> | null> {
+    return null;
+  }
+  async *history(_thread: string): AsyncGenerator<CheckpointInfo> {}
+  fork(_thread: string, _id: string, into: string): Promise<CheckpointInfo> {
+    return this.save(into, null);
+  }
+  async addPending(_thread: string, _id: string, _task: string, _writes: [string, unknown][]): Promise<void> {}
+  async pin(_thread: string, _id: string): Promise<boolean> {
+    return false;
+  }
+  async prune(_thread: string): Promise<number> {
+    return 0;
+  }
+  async remove(_thread: string): Promise<boolean> {
+    return false;
+  }
+  async *threads(): AsyncGenerator<string> {}
+  async acquire<S>(_thread: string): Promise<CheckpointRun<S> | null> {
+    return null;
+  }
+  async interrupted(): Promise<InterruptedThread[]> {
+    return [];
+  }
+  resume(): Resumer {
+    return unused();
+  }
+  async watch(_thread: string, _handler: (info: CheckpointInfo) => void): Promise<Unsubscribe> {
+    return Object.assign(async () => {}, { [Symbol.asyncDispose]: async () => {} });
+  }
+}
+
 export class Parts implements Container {
   readonly manager = new Connection();
   getBus(): Bus {
@@ -397,11 +443,14 @@ export class Parts implements Container {
   getSessions<T extends object>(): Sessions<T> {
     return new Sessions<T>();
   }
+  getCheckpoints(): Checkpoints {
+    return new Checkpoints();
+  }
   getQueue<T, R>(_name: string): Queue<T, R> {
     return new Queue<T, R>();
   }
   async health(): Promise<ContainerHealth> {
-    return { ok: true, redis: true, bus: true, kv: true, registry: true };
+    return { ok: true, redis: true, bus: true, kv: true, registry: true, checkpoints: true };
   }
   async shutdown(): Promise<void> {}
   async [Symbol.asyncDispose](): Promise<void> {}
@@ -427,13 +476,14 @@ export async function everywhere(manager: IRedisConnection, container: Container
   const doubles = new Orders(new Store(), new Bus(), new Queue<{ id: number }, unknown>(), new Registry());
   const built = new Orders(container.getBus() && container.getKV(), container.getBus(), container.getQueue('q'), container.getRegistry());
   const asClass: KVStore = new Store();
+  const checkpoints: CheckpointStore = container.getCheckpoints() && new CheckpointStore(manager);
   const fromContainer: MessageBus = container.getBus();
   await once(new Store(), 'k', () => 1, 1);
   makeRedisKV(new Connection());
   makeRedisBus(new Connection(), undefined, { sharded: undefined });
   shutdownOnSignals(container, { onError: (error) => error, signals: undefined });
   shutdownOnSignals({ shutdown: async () => 'done' });
-  void [real, doubles, built, asClass, fromContainer];
+  void [real, doubles, built, asClass, fromContainer, checkpoints];
 }
 
 /** What is optional takes `undefined`, and what a callback gives is its own matter. */

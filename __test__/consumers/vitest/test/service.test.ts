@@ -54,6 +54,14 @@ describe('a service that does everything through one container', () => {
     expect(await registry.health(worker.id)).toBe('healthy');
     const claims = await Promise.all([registry.claim({ capabilities: ['gpu'] }), registry.claim({ capabilities: ['gpu'] })]);
     expect(claims.map((claim) => claim?.workerId)).toEqual(expect.arrayContaining([worker.id, undefined]));
-    expect(await container.health()).toEqual({ ok: true, redis: true, bus: true, kv: true, registry: true, 'queue:mails': true });
+    expect(await container.health()).toEqual({
+      ok: true,
+      redis: true,
+      bus: true,
+      kv: true,
+      registry: true,
+      checkpoints: true,
+      'queue:mails': true,
+    });
   });
 });

@@ -159,8 +159,8 @@ local function is_older(scope, id, age)
   return text and cmsgpack.unpack(text)[2] < now - age
 end
 
--- Takes away the oldest checkpoints that are not among the newest `last`, or older than `age` ms (0: of any age), 64 at most, as long as there is
--- room. Returns how many, and whether there may be more. One that nothing needs any more is noted again, and is the oldest then.
+-- Takes away the oldest checkpoints that are not among the newest `last`, or older than `age` ms (0: of any age), 64 at most, as long as there
+-- is room. Returns how many, and whether there may be more. A checkpoint that nothing needs any more is noted again, and is the oldest then.
 local function trim(last, age)
   local kept, gone = first_kept(last), 0
   for _ = 1, 64 do

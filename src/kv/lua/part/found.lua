@@ -4,7 +4,7 @@ local function expiry(key)
   if type(expires) == 'number' then
     return expires >= 0 and expires or nil
   end
-  -- Redis 6.2 has no such command. Its clock goes on within a script, so time and remaining time are read in one millisecond.
+  -- Redis 6.2 has no PEXPIRETIME. Its clock advances during a script, so TIME and PTTL must be read in the same millisecond.
   local now, left
   repeat
     local before = redis.call('TIME')
@@ -16,10 +16,10 @@ local function expiry(key)
   return left >= 0 and now + left or nil
 end
 
--- What stands at a key, to be compared with what a load found there.
+-- The state of a key, for a comparison with its state when a load started.
 --
--- Returns a text, '' where there is nothing, and the ms of server time at which it expires, or nil. The text changes with
--- the value and with its expiry.
+-- Returns a text that changes with the value and with its expiry, '' if the key does not exist; and the ms of server time at which
+-- the key expires, or nil.
 local function found(key)
   local kind = redis.call('TYPE', key)['ok']
   if kind == 'none' then
@@ -39,7 +39,7 @@ local function found(key)
   return string.format('%s %.0f', digest, expires), expires
 end
 
--- Is what stands at a key what a load found there, or has only run out since?
+-- True if a key is unchanged since a load started, or has only expired since then.
 local function unchanged(key, was, expires)
   local is = found(key)
   if is == was then
