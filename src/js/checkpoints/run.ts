@@ -67,14 +67,14 @@ function lossOf({ port, handle }: Internals, id: number): AbortSignal {
 export function openRun<S>(own: Internals, id: number, thread: string, taken: Taken): OpenRun<S> {
   const { port } = own;
   const signal = lossOf(own, id);
-  /** Whether the thread was still its own when the run ended. */
-  let ending: Promise<boolean> | undefined;
+  /** How the run was ended, and whether the thread was still its own then. */
+  let end: { how: string; isOwn: Promise<boolean> } | undefined;
   let last: Promise<unknown> = Promise.resolve();
-  /** Ends the run, unless it was ended. Says whether the thread was still its own. */
+  /** Ends the run, unless it was ended before. Returns whether the thread was still its own. */
   const release = (how: string, times = 0): Promise<boolean> => {
     // Saves that were called before the end come before it.
-    ending ??= last.then(async () => (await port.call(own.handle, V.release, id, how, times)) as boolean);
-    return ending;
+    end ??= { how, isOwn: last.then(async () => (await port.call(own.handle, V.release, id, how, times)) as boolean) };
+    return end.isOwn;
   };
 
   const save = async (state: S, options?: { meta?: Record<string, unknown> | undefined }): Promise<CheckpointInfo> => {
@@ -83,7 +83,7 @@ export function openRun<S>(own: Internals, id: number, thread: string, taken: Ta
     refuseUnknown('CheckpointRun.save', rest, ['meta']);
     const metadata = metaText('CheckpointRun.save', meta);
     if (signal.aborted) throw signal.reason;
-    if (ending !== undefined) throw new RedisError('lease-lost', 'CheckpointRun.save: the run is over');
+    if (end !== undefined) throw new RedisError('lease-lost', 'CheckpointRun.save: the run is over');
     const saving = last.then(() => {
       if (signal.aborted) throw signal.reason;
       return port.call(own.handle, V.runSave, id, metadata, '', '', text);
@@ -95,18 +95,19 @@ export function openRun<S>(own: Internals, id: number, thread: string, taken: Ta
     if (outcome !== 'done' && outcome !== 'failed') {
       throw configError('CheckpointRun.finish: outcome', "'done' or 'failed'", outcome);
     }
+    if (end !== undefined && end.how !== outcome) throw new RedisError('lease-lost', 'CheckpointRun.finish: the run is over');
     if (await release(outcome)) return;
     throw new RedisError('lease-lost', 'CheckpointRun.finish: the thread belongs to somebody else', { delivery: 'rejected' });
   };
   const pause = async (): Promise<void> => {
-    // Whoever ended the run before was told how that went.
-    if (ending === undefined) await release('pause');
-    else await ending.catch(() => {});
+    // The caller that ended the run before got the error.
+    if (end === undefined) await release('pause');
+    else await end.isOwn.catch(() => {});
   };
   return {
     run: new Run<S>(thread, taken, signal, { save, finish, pause }),
     again: async (times) => {
-      if (ending === undefined) await release('again', times);
+      if (end === undefined) await release('again', times);
     },
     undo: async () => {
       await release('undo');
