@@ -127,7 +127,7 @@ describeBackends('owners of threads', (backend) => {
   describe('who does not own a thread', () => {
     test('cannot save, unless with the fence of the owner', async () => {
       const run = await taken('t');
-      const refused = /^CheckpointStore\.\w+: the thread belongs to somebody else, whose fencing token is \d+$/;
+      const refused = /^CheckpointStore\.\w+: the thread has another owner or a larger fencing token, \d+$/;
       for (const fence of [undefined, 1, run.fence - 1, run.fence + 1]) {
         expect(await refusalOf(store.save('t', 1, { fence }), 'lease-lost', refused)).toMatchObject({ delivery: 'rejected' });
       }

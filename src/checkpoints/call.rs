@@ -183,10 +183,7 @@ pub(super) fn refused(inner: &Inner, owner: &str, word: &[u8], mut rest: impl It
     let (kind, message) = match word {
         b"fenced" => {
             metrics.checkpoint_fenced.add(1);
-            (
-                ErrorKind::LeaseLost,
-                format!("{owner}: the thread belongs to somebody else, whose fencing token is {told}"),
-            )
+            (ErrorKind::LeaseLost, format!("{owner}: the thread has another owner or a larger fencing token, {told}"))
         }
         b"conflict" => {
             metrics.checkpoint_conflicts.add(1);

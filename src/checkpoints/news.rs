@@ -36,15 +36,15 @@ struct Reader {
     thread: String,
     /// The thread's beginning, and the number of the last save that was read.
     place: Mutex<(Bytes, i64)>,
-    ears: Arc<Ears>,
+    listener: Arc<NewsListener>,
     _subscription: Subscription,
     ended: CancellationToken,
 }
 
 #[derive(Debug, Default)]
-struct Ears(Notify);
+struct NewsListener(Notify);
 
-impl Listener for Ears {
+impl Listener for NewsListener {
     fn message(&self, _message: &ChannelMessage) {
         self.0.notify_one();
     }
@@ -84,8 +84,9 @@ pub(super) fn watch(store: &Checkpoints, call: Call<'_>) {
         };
         let operation = call.operation();
         let name = inner.namespace.thread(thread.as_bytes()).key(Part::News).clone();
-        let ears = Arc::new(Ears::default());
-        let subscribed = inner.manager.subscribe(Channel { kind: ChannelKind::Exact, name }, Arc::clone(&ears) as _);
+        let listener = Arc::new(NewsListener::default());
+        let subscribed =
+            inner.manager.subscribe(Channel { kind: ChannelKind::Exact, name }, Arc::clone(&listener) as _);
         Ok(async move {
             let subscription = subscribed.await?;
             let place = match &after {
@@ -96,9 +97,10 @@ pub(super) fn watch(store: &Checkpoints, call: Call<'_>) {
                 Some(id) => place_of(&inner, operation, &thread, id).await?,
             };
             // What is there already is read at once.
-            ears.0.notify_one();
+            listener.0.notify_one();
             let place = Mutex::new(place);
-            let reader = Reader { thread, place, ears, _subscription: subscription, ended: CancellationToken::new() };
+            let reader =
+                Reader { thread, place, listener, _subscription: subscription, ended: CancellationToken::new() };
             inner.readers.0.lock().insert(id, Arc::new(reader));
             Ok(Outcome::Nothing)
         })
@@ -147,7 +149,7 @@ async fn hear(inner: &Inner, operation: Operation, reader: &Reader) -> Result<Ou
                     return Ok(Outcome::List(told));
                 }
                 // Told, or not: it looks again.
-                let _ = tokio::time::timeout(LOOK, reader.ears.0.notified()).await;
+                let _ = tokio::time::timeout(LOOK, reader.listener.0.notified()).await;
             }
             Err(error) if error.retryable() => {
                 failures += 1;

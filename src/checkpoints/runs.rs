@@ -231,9 +231,9 @@ fn released(inner: &Inner, thread: &str, owner: &str, how: &str, delay: Duration
 }
 
 /// Hears that a thread may be free.
-struct Ears(Notify);
+struct FreeListener(Notify);
 
-impl Listener for Ears {
+impl Listener for FreeListener {
     fn message(&self, message: &ChannelMessage) {
         if &message.payload[..] == b"free" {
             self.0.notify_one();
@@ -279,7 +279,7 @@ async fn obtain(
     wait: Duration,
 ) -> Result<Outcome> {
     let gives_up = Instant::now() + wait;
-    let ears = Arc::new(Ears(Notify::new()));
+    let listener = Arc::new(FreeListener(Notify::new()));
     let mut subscription = None;
     let mut failures = 0;
     loop {
@@ -299,7 +299,8 @@ async fn obtain(
         };
         if subscription.is_none() && !wait.is_zero() {
             let name = inner.namespace.thread(thread.as_bytes()).key(Key::News).clone();
-            let listens = inner.manager.subscribe(Channel { kind: ChannelKind::Exact, name }, Arc::clone(&ears) as _);
+            let listens =
+                inner.manager.subscribe(Channel { kind: ChannelKind::Exact, name }, Arc::clone(&listener) as _);
             // Without a subscription the next attempt is made when the owner's lease ends.
             subscription = timeout(gives_up - now, listens).await.ok().and_then(Result::ok);
             // The thread may have been given back before the subscription was confirmed.
@@ -308,7 +309,7 @@ async fn obtain(
             }
         }
         // The next attempt follows a message as well as the end of the pause.
-        let _ = timeout(pause.min(gives_up.saturating_duration_since(Instant::now())), ears.0.notified()).await;
+        let _ = timeout(pause.min(gives_up.saturating_duration_since(Instant::now())), listener.0.notified()).await;
     }
 }
 

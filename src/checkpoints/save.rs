@@ -233,7 +233,9 @@ pub(super) fn fork(store: &Checkpoints, call: Call<'_>) {
         let read = ScriptCall::of(&scripts::LOAD, &inner, &thread).arg(&scope).arg(&id).reads(operation);
         Ok(async move {
             let Some(found) = read::Loaded::read(inner.manager.call(read).await?)? else {
-                return Err(Error::config(format!("{owner}: id: expected one of a checkpoint, got another")));
+                return Err(Error::config(format!(
+                    "{owner}: id: expected the id of a checkpoint of the thread, got another id"
+                )));
             };
             let draft = Draft { meta: found.meta()?, parts: found.parts(), lenient: true, ..Draft::copy(scope, id) };
             copied(&inner, owner, operation, &into, draft).await

@@ -299,7 +299,7 @@ fn share(key: &[u8], shares: u32) -> u32 {
 }
 
 /// A hash of which every bit depends on every bit of `hash`: names that differ in their last digits alone differ in few bits of FNV. The
-/// finaliser of MurmurHash3.
+/// finaliser of `MurmurHash3`.
 fn mixed(hash: u32) -> u32 {
     let hash = (hash ^ hash >> 16).wrapping_mul(0x85eb_ca6b);
     let hash = (hash ^ hash >> 13).wrapping_mul(0xc2b2_ae35);
