@@ -2,6 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import { constants } from 'node:os';
 import {
+  CheckpointStore,
   createContainer,
   createTestRedisConfig,
   type RedisConfig,
@@ -27,6 +28,20 @@ const AS_FIRST = ['unshare', '--user', '--map-root-user', '--pid', '--fork', '--
 const PLACES: { place: string; through: string[]; code: Ended['code'] }[] = [{ place: 'a process', through: [], code: 'SIGTERM' }];
 if (spawnSync('unshare', [...AS_FIRST.slice(1), 'true']).status === 0) {
   PLACES.push({ place: 'process 1, which the kernel spares,', through: AS_FIRST, code: 143 });
+}
+
+/** Has threads an owner that is gone without a word, and waits until that shows. */
+async function interrupted(
+  store: Pick<CheckpointStore, 'interrupted'>,
+  config: RedisConfig,
+  threads: string[],
+  namespace = '',
+): Promise<void> {
+  const gone = new RedisConnectionManager(config);
+  const theirs = new CheckpointStore(gone, { namespace });
+  for (const thread of threads) await theirs.acquire(thread, { leaseMs: 300 });
+  await gone.disconnect();
+  await until(async () => (await store.interrupted()).length === threads.length, { what: 'the threads to be interrupted' });
 }
 
 const environment = { ...process.env };
@@ -192,6 +207,57 @@ describe('shutdown', () => {
     expect(told).toEqual(['a', 'b', 'b ended', 'a ended']);
     expect(container.manager.state).toBe('closed');
     expect((await failureOf(container.getKV().get('key'))).redisErrorKind).toBe('closed');
+  });
+
+  test('ends resumers, when the threads in hand are done, and watchers of checkpoints', async () => {
+    const config = memory();
+    const observer = new CheckpointStore(rig.manager(config), { namespace: 'inner' });
+    const container = await createContainer({ redis: config, checkpoints: { namespace: 'inner' } });
+    const store = container.getCheckpoints();
+    expect(store).toBe(container.getCheckpoints());
+    await observer.save('t', 0);
+    await interrupted(observer, config, ['t', 'u'], 'inner');
+    const told: string[] = [];
+    const { opened, open } = gate();
+    await store.watch('u', ({ id }) => void told.push(id));
+    store.resume(
+      async (run) => {
+        told.push(run.thread);
+        await opened;
+        await run.save(1);
+        await run.finish();
+      },
+      { match: 't' },
+    );
+    await until(() => told.length === 1, { what: 'a thread to be taken' });
+    let isOver = false;
+    const shutdown = container.shutdown().then(() => {
+      isOver = true;
+    });
+    await observer.latest('t');
+    expect(isOver).toBe(false);
+    open();
+    await shutdown;
+    expect(told).toEqual(['t']);
+    expect((await observer.latest('t'))?.state).toBe(1);
+    expect(await observer.interrupted()).toMatchObject([{ thread: 'u' }]);
+    expect(await failureOf(store.latest('t'))).toMatchObject({ redisErrorKind: 'closed' });
+  });
+
+  test('waits no longer for a resumer than for other parts', async () => {
+    const config = memory();
+    const container = await createContainer({ redis: config, shutdownTimeoutMs: 500 });
+    await interrupted(container.getCheckpoints(), config, ['t']);
+    let signal: AbortSignal | undefined;
+    container.getCheckpoints().resume((run) => {
+      signal = run.signal;
+      return new Promise(() => {});
+    });
+    await until(() => signal !== undefined, { what: 'the thread to be taken' });
+    await container.getRegistry().register({ id: 'w' });
+    await expect(container.shutdown()).rejects.toThrow(/checkpoints did not end within shutdownTimeoutMs/);
+    expect(signal?.aborted).toBe(true);
+    expect(container.manager.state).toBe('closed');
   });
 
   test('unregisters the workers of this process', async () => {

@@ -5,6 +5,7 @@
  * without it sizes are moderate. The bound is the same, so that what grows with what is stored is found by the one or the other.
  */
 import {
+  CheckpointStore,
   type Job,
   KVStore,
   MessageBus,
@@ -50,6 +51,7 @@ const seen = new Set<string>();
 const NOT_TRIED = [
   ...['RECOVER', 'CHECK_CHILDREN', 'SET_ASIDE', 'HELD'].map((name) => `queue: ${name}`),
   ...['DISCARD', 'SEARCH', 'SWEEP'].map((name) => `registry: ${name}`),
+  ...['INTERRUPT_OWNED', 'LAPSE', 'RELIST'].map((name) => `checkpoints: ${name}`),
 ];
 const found: Found[] = [];
 const isSlow = ({ ms, bound }: Found) => ms > bound;
@@ -483,6 +485,75 @@ describe('scripts that hold a server up', () => {
     await measure('ofUser', () => sessions.ofUser('ann'));
     await measure('destroy', () => sessions.destroy(session.id), 1);
     await measure('destroyOfUser', () => sessions.destroyOfUser('ann'), 1);
+  });
+
+  /** Many threads whose owner is gone. */
+  async function measureOverdue({ server, measure }: Yard, store: CheckpointStore): Promise<void> {
+    const gone = rig.manager({ url: server.url, namespace: 'yard', maxPendingCommands: 1_000_000 });
+    const theirs = new CheckpointStore(gone);
+    const count = SIZE / 10;
+    await many(count, (n) => theirs.acquire(`thread-${n}`, { leaseMs: 5_000, worker: { id: 'gone', epoch: 1 } }));
+    await gone.disconnect();
+    await until(async () => (await store.interrupted({ limit: count })).length === count, {
+      what: 'all to be interrupted',
+      timeoutMs: PATIENCE_MS,
+    });
+    await measure('interrupted', () => store.interrupted());
+    await measure('resume', async (round) => {
+      const taken: string[] = [];
+      const resumer = store.resume(async (run) => {
+        taken.push(run.thread);
+        await run.finish();
+      });
+      await until(() => taken.length > 0, { what: `a thread in round ${round}`, timeoutMs: PATIENCE_MS });
+      await resumer.close();
+    });
+  }
+
+  measured('of checkpoints: a thread with many, one of them with many pending writes, and many threads', async (yard) => {
+    const { manager, measure } = yard;
+    const store = new CheckpointStore(manager, { keep: { last: 2 * SIZE }, maxThreadBytes: 2 ** 40 });
+    const state = { text: 'x'.repeat(250_000) };
+    await many(SIZE, (n) => store.save('t', { n }, { meta: { n } }));
+    await many(SIZE, (n) => store.save(`thread-${n}`, n));
+    const writes = range(100, (at): [string, number] => [`w${at}`, at]);
+    const { id } = await store.save('pending', 1);
+    await many(100, (task) => store.addPending('pending', id, `task-${task}`, writes));
+    const last = await store.save('pending', 2);
+
+    await measure('save', () => store.save('t', state));
+    await measure('save again', (round) => store.save('again', state, { id: `${Math.floor(round / 2)}` }));
+    await measure('save, with much to trim', (round) => new CheckpointStore(manager, { keep: { last: 10 } }).save('t', round));
+    await measure('latest', () => store.latest('t'));
+    await measure('history', async () => {
+      for await (const { meta } of store.history('t', { where: { n: 1 } })) expect(meta).toEqual({ n: 1 });
+    });
+    await measure('fork', (round) => store.fork('pending', last.id, `copy-${round}`));
+    await measure('addPending', (round) => store.addPending('pending', last.id, `late-${round}`, writes));
+    await measure('pin', (round) => store.pin('pending', last.id, round % 2 === 0));
+    await measure('watch', async (round) => {
+      let seen = 0;
+      const unwatch = await store.watch('t', () => void seen++, { after: 'none' });
+      await until(() => seen >= 100, { what: `round ${round} to be told of`, timeoutMs: PATIENCE_MS });
+      await unwatch();
+    });
+    await measure('prune, a checkpoint with many pending writes', () => store.prune('pending', { last: 1 }), 1);
+    await measure('threads', async () => {
+      let count = 0;
+      for await (const thread of store.threads({ prefix: 'thread-' })) count += thread.length > 0 ? 1 : 0;
+      expect(count).toBeGreaterThanOrEqual(SIZE);
+    });
+    await measure('acquire, save, renew, pause', async (round) => {
+      const run = await store.acquire('t', { leaseMs: 300, worker: { id: 'w', epoch: 1 } });
+      await run?.save(round);
+      const { redis_sent_bytes_total: sent } = manager.metrics();
+      await until(() => manager.metrics().redis_sent_bytes_total > sent, { what: 'a renewal', timeoutMs: PATIENCE_MS });
+      await run?.pause();
+    });
+    await measureOverdue(yard, store);
+    await measure('prune', () => store.prune('t', { last: 1 }), 1);
+    await many(SIZE, (n) => store.save('t', n));
+    await measure('remove', () => store.remove('t'), 1);
   });
 
   test('are none, and every script was tried', () => {

@@ -6,7 +6,7 @@ import type { RedisConnectionManager } from 'redis-backplane';
 import type { RedisServer } from './redis-server.ts';
 
 const SOURCE = new URL('../../src/', import.meta.url);
-const FOLDERS = ['kv', 'queue', 'registry', 'bus/durable', 'sessions'];
+const FOLDERS = ['kv', 'queue', 'registry', 'bus/durable', 'sessions', 'checkpoints'];
 
 /** The names of all scripts of the package, by SHA-1 digest. The texts are put together as in `scripts.rs`. */
 export function scriptNames(): Map<string, string> {
