@@ -1512,7 +1512,7 @@ type PasswordFunction = () => string | Uint8Array | Promise<string | Uint8Array>
 export interface RedisTlsConfig {
   /**
    * Certificate authorities to trust instead of the public ones; a text may hold several. A server's own certificate may be one.
-   * Default: Mozilla's, and those in the file that `NODE_EXTRA_CA_CERTS` names.
+   * Default: Mozilla's authorities, and the authorities in the file that `NODE_EXTRA_CA_CERTS` names.
    */
   ca?: string | Buffer | (string | Buffer)[] | undefined;
   /** The client's certificate, for mutual TLS; with `key`. */
@@ -1601,13 +1601,13 @@ export interface RedisConfig {
 type Environment = Record<string, string | undefined>;
 /**
  * The configuration from the environment: `REDIS_ENABLED`, `REDIS_URL`, `REDIS_HOST`, `REDIS_PORT`, `REDIS_DB`, `REDIS_USERNAME`,
- * `REDIS_PASSWORD`, `REDIS_TLS`. `REDIS_URL` wins over host and port; user, password and database beside a URL win over those in it.
+ * `REDIS_PASSWORD`, `REDIS_TLS`. `REDIS_URL` wins over host and port; user, password and database win over those in the URL.
  * An empty variable counts as not set.
  *
  * Returns `null` (Redis is off) if `REDIS_ENABLED` is false; also if `REDIS_ENABLED`, `REDIS_URL` and `REDIS_HOST` are all not set.
  *
- * A `REDIS_PORT` such as `tcp://10.0.0.1:6379`, which Kubernetes and Docker set for a service named `redis`, is understood where
- * `REDIS_HOST` is that service: `redis`, `redis.…`, its address, or what `REDIS_SERVICE_HOST` says.
+ * A `REDIS_PORT` such as `tcp://10.0.0.1:6379`, which Kubernetes and Docker set for a service named `redis`, is accepted if
+ * `REDIS_HOST` is that service: `redis`, `redis.…`, its address, or the value of `REDIS_SERVICE_HOST`.
  *
  * @param env Default `process.env`.
  * @throws RedisError of kind `config` for an invalid value, naming the variable, and for `REDIS_ENABLED=true` without an address.
@@ -2507,34 +2507,34 @@ export declare class TaskQueue<T = unknown, R = unknown> {
 export interface StoredSession {
   /** The id of the session. */
   readonly id: string;
-  /** The version in Redis that it is based on; 0: it was created without Redis. */
+  /** The version in Redis on which this session is based; 0: the session was created without Redis. */
   readonly version: number;
   /** The data of the session. */
   readonly data: object;
-  /** Milliseconds since 1970. Of one with a version: by the server's clock. */
+  /** When the session was created, in milliseconds since 1970; by the server's clock if `version` is above 0. */
   readonly createdAt: number;
-  /** Milliseconds since 1970, by the clock of this process. */
+  /** When the session ends, in milliseconds since 1970, by the clock of this process. */
   readonly expiresAt: number;
   /** The user that it was created for. */
   readonly user?: string | undefined;
 }
 /**
- * Keeps sessions while Redis is away: in memory ({@link memorySessions}), or in a database of your own, which several processes can share. Each
- * method may return a promise, and has `timeoutMs`.
+ * Keeps sessions while Redis is away: in memory ({@link memorySessions}), or in a database of your own, which several processes can share. Each method
+ * may return a promise, which must settle within `timeoutMs`.
  */
 export interface SessionBackend {
-  /** The session with this id, or `null` or `undefined`. */
+  /** The session with this id; `null` or `undefined` if there is none. */
   load(id: string): StoredSession | null | undefined | Promise<StoredSession | null | undefined>;
-  /** Keeps a session; an earlier one with the same id is replaced. */
+  /** Keeps a session. An earlier session with the same id is replaced. */
   save(session: StoredSession): void | Promise<void>;
-  /** Deletes a session. Says whether there was one. */
+  /** Deletes a session. Returns `true` if there was one. */
   destroy(id: string): boolean | Promise<boolean>;
-  /** All that it keeps. Each may be destroyed while it goes on. */
+  /** All sessions. A session may be destroyed during the iteration. */
   entries(): AsyncIterable<StoredSession> | Iterable<StoredSession>;
 }
 /** Options of {@link memorySessions}. Unknown names are refused. */
 export interface MemorySessionsOptions {
-  /** The most sessions that are kept; the one that was saved longest ago goes first. A whole number from 1. Default 10 000. */
+  /** The most sessions that are kept. Beyond this number the session that was saved longest ago is dropped. A whole number from 1. Default 10 000. */
   max?: number | undefined;
 }
 /**
@@ -2548,15 +2548,15 @@ export declare function memorySessions(options?: MemorySessionsOptions): Session
 export interface Session<T extends object = Record<string, unknown>> {
   /** The id of the session, as in a cookie. */
   readonly id: string;
-  /** Grows by one with each save, from 1. Of a session of the fallback: the version in Redis that it is based on; 0 if there was none. */
+  /** Starts at 1 and grows by one with each save. For a session of the fallback: the version in Redis on which it is based; 0 if there was none. */
   readonly version: number;
   /** The data of the session. */
   readonly data: T;
-  /** Milliseconds since 1970, by the server's clock. */
+  /** When the session was created, in milliseconds since 1970, by the server's clock. */
   readonly createdAt: number;
-  /** Milliseconds since 1970, by the server's clock: when it ends unless it is loaded, saved or touched. */
+  /** When the session ends unless it is loaded, saved or touched, in milliseconds since 1970, by the server's clock. */
   readonly expiresAt: number;
-  /** Where it came from: see `whenAway`. */
+  /** Where the session was read or written: in Redis, or in the fallback of `whenAway`. */
   readonly from: 'redis' | 'fallback';
 }
 /** A session without its data. */
@@ -2565,14 +2565,14 @@ export interface SessionInfo {
   readonly id: string;
   /** Grows by one with each save, from 1. */
   readonly version: number;
-  /** Milliseconds since 1970, by the server's clock. */
+  /** When the session was created, in milliseconds since 1970, by the server's clock. */
   readonly createdAt: number;
-  /** Milliseconds since 1970, by the server's clock. */
+  /** When the session ends unless it is used, in milliseconds since 1970, by the server's clock. */
   readonly expiresAt: number;
 }
 /**
- * Why a write was refused. `changed`: somebody else saved the session since it was loaded. `destroyed`: it was destroyed. `gone`: it has expired, or
- * Redis lost it. `exists`: there is a session with the id that was to be created.
+ * Why a write was refused. `changed`: another writer has saved the session since it was loaded. `destroyed`: the session was destroyed. `gone`: the
+ * session has expired, or Redis lost it. `exists`: there is already a session with the id that was to be created.
  */
 export type SessionConflict = 'changed' | 'destroyed' | 'gone' | 'exists';
 /**
@@ -2597,60 +2597,65 @@ export declare class SessionConflictError extends RedisError {
 }
 
 /**
- * What a store does while Redis is away.
+ * How a store answers while Redis is away.
  *
- * - `'fail'`: calls reject, as those of every other class, once `commandTimeoutMs` has passed.
- * - `'none'`: there are no sessions. `load` and `update` give `null`, `touch`, `destroy` and `append` give `false` or 0, `recent` and `ofUser` an empty array; `create`
- *   and `save` give a session that is kept nowhere. What is destroyed is destroyed when Redis is back.
- * - A fallback: sessions are read from and written to it.
+ * - `'fail'`: calls reject once `commandTimeoutMs` has passed, as for every other class.
+ * - `'none'`: there are no sessions. `load` and `update` return `null`, `touch`, `destroy` and `append` return `false` or 0, `recent` and `ofUser`
+ * return
+ *   an empty array; `create` and `save` return a session that is kept nowhere. Destroyed sessions are destroyed in Redis when Redis is back.
+ * - A fallback: sessions are read from the fallback and written to it.
  */
 export type WhenAway =
   | 'fail'
   | 'none'
   | {
       fallback: SessionBackend;
-      /** Milliseconds without a usable connection after which calls go without Redis. A whole number from 0. Default 200. */
+      /** Milliseconds without a usable connection after which calls are answered without Redis. A whole number from 0. Default 200. */
       afterMs?: number | undefined;
       /**
-       * What becomes of the sessions of the fallback when Redis is back. `newest`: each is saved at the version that it is based on; where somebody else was
-       * faster, theirs stays, and `conflict` is emitted. `discard`: they are dropped, and `restored` says how many.
+       * What happens to the sessions of the fallback when Redis is back. `newest`: each session is saved to Redis, unless the session in Redis has
+       * changed meanwhile: then the session in Redis stays, and `conflict` is emitted. `discard`: the sessions are dropped, and `restored` reports
+       * their number.
        */
       onReturn: 'discard' | 'newest';
-      /** Milliseconds that a method of the fallback may take. A whole number from 1. Default 5 000. */
+      /** How long a method of the fallback may take, in milliseconds. A whole number from 1. Default 5 000. */
       timeoutMs?: number | undefined;
     };
 /** Options of a {@link SessionStore}. Unknown names are refused. */
 export interface SessionStoreOptions {
-  /** As that of a `KVStore`: a prefix of every key, inside the manager's namespace. Default: none. */
+  /** A prefix of every key of this store, inside the manager's namespace, as for a `KVStore`. Default: none. */
   namespace?: string | undefined;
   /** Seconds that a session lasts after it was loaded, saved or touched; fractions allowed, from 0.001 to 315 360 000. Default 86 400, a day. */
   ttlSec?: number | undefined;
-  /** Seconds after its creation at which a session ends whatever happens. As `ttlSec`. Default: none. */
+  /** Seconds after its creation at which a session ends even if it is used. The range is that of `ttlSec`. Default: none. */
   absoluteTtlSec?: number | undefined;
   /**
-   * Seconds after which reading a session extends it again, so that not every read writes. Sooner if a quarter of `ttlSec` has passed. From 0 to
-   * 315 360 000. Default 60.
+   * How often reading a session extends it, in seconds, so that not every read must write. If a quarter of `ttlSec` is shorter, that quarter counts.
+   * From 0 to 315 360 000. Default 60.
    */
   touchEverySec?: number | undefined;
-  /** The most bytes of JSON of a session's data, and of a message; more is refused before anything is sent. 1 to 67 108 864. Default 262 144. */
+  /** The most bytes of a session's data, and of a message, as JSON; larger values are refused before sending. 1 to 67 108 864. Default 262 144. */
   maxBytes?: number | undefined;
-  /** What to do while Redis is away. Default `'fail'`. */
+  /** How the store answers while Redis is away. Default `'fail'`. */
   whenAway?: WhenAway | undefined;
 }
 /** Options of {@link SessionStore.create}. Unknown names are refused. */
 export interface CreateSessionOptions {
-  /** 1 to 512 bytes. Default: a new one, with 122 random bits. */
+  /** The id: 1 to 512 bytes. Default: a new id, with 122 random bits. */
   id?: string | undefined;
-  /** Whose it is, for {@link SessionStore.ofUser}. 1 to 512 bytes. Default: nobody's. */
+  /** The user of the session, for {@link SessionStore.ofUser}: 1 to 512 bytes. Default: none. */
   user?: string | undefined;
   /** Seconds that this session lasts after it was loaded, saved or touched. Default: the store's. */
   ttlSec?: number | undefined;
 }
-/** What the listeners of a {@link SessionStore} are given. */
+/** The events of a {@link SessionStore}, with the arguments of their listeners. */
 export interface SessionStoreEvents {
-  /** Redis is away, and a call was answered without it. Once until `restored`. */
+  /** Redis is away, and a call was answered without Redis. Emitted once until `restored`. */
   degraded: [error: RedisError];
-  /** Redis is back: how many sessions of the fallback were saved there, were refused as conflicts, and were dropped; how many were destroyed. */
+  /**
+   * Redis is back. The numbers of the fallback's sessions that were saved to Redis, refused as conflicts, and dropped; and the number of sessions that
+   * were destroyed in Redis.
+   */
   restored: [
     summary: {
       saved: number;
@@ -2659,14 +2664,14 @@ export interface SessionStoreEvents {
       destroyed: number;
     },
   ];
-  /** A write that no caller waits for any more was refused; what Redis has stays. */
+  /** A write whose caller no longer waits was refused. The session in Redis stays as it is. */
   conflict: [
     conflict: {
       id: string;
       reason: SessionConflict;
     },
   ];
-  /** The fallback failed, or Redis refused what was to be brought back. */
+  /** The fallback failed, or a session of the fallback could not be saved to Redis. */
   error: [error: RedisError];
 }
 
@@ -2674,13 +2679,13 @@ export interface SessionStoreEvents {
 
 type Data = Record<string, unknown>;
 /**
- * State of a user or a dialogue by id, with versions: a save that comes too late changes nothing and is told, and nothing brings a destroyed session
- * back. What is kept is JSON.
+ * Sessions by id, such as the state of a user or a dialogue, stored as JSON with a version. A save that comes too late is refused and changes nothing,
+ * and no write brings a destroyed session back.
  *
  * Of every method:
  *
- * - An id or a user is a string of 1 to 512 bytes. The server's clock judges what has expired.
- * - A call whose answer was lost is sent again until `commandTimeoutMs` has passed, and is done once.
+ * - An id or a user is a string of 1 to 512 bytes. Sessions expire by the server's clock.
+ * - A call whose answer was lost is sent again until `commandTimeoutMs` has passed, and takes effect once.
  * - A bad argument rejects with kind `config`, naming it; data that JSON cannot express with `serialization`, before anything is sent; and any call
  *   with `connection`, `timeout`, `closed` or `overloaded`, unless `whenAway` says otherwise.
  *
@@ -2699,13 +2704,14 @@ export declare class SessionStore<T extends object = Data> {
   /**
    * Creates a session.
    *
-   * @throws SessionConflictError with `exists` if there is one with `options.id`, and with `destroyed` if there was one not long ago.
+   * @throws SessionConflictError with `exists` if there is a session with `options.id`, and with `destroyed` if such a session was destroyed not long
+   * ago.
    */
   create(data: T, options?: CreateSessionOptions): Promise<Session<T>>;
   /**
-   * The session with this id, or `null` if there is none: it was never created, has expired, was destroyed, or Redis lost it.
+   * The session with this id, or `null` if there is none: the session was never created, has expired, was destroyed, or Redis lost it.
    *
-   * @param options `touch`: does the read extend the session? It does once in `touchEverySec`. Default true.
+   * @param options `touch`: `true`: the read extends the session, at most once in `touchEverySec`. Default true.
    */
   load(
     id: string,
@@ -2716,39 +2722,39 @@ export declare class SessionStore<T extends object = Data> {
   /**
    * Replaces the data of a session, and extends it.
    *
-   * @param session What was loaded, or came of the last save: its version is compared.
-   * @throws SessionConflictError, with its reason: `changed`, `destroyed` or `gone`. Nothing was changed, and nothing was brought back.
+   * @param session The session as it was loaded, or as the last save returned it. Its version is compared with the version in Redis.
+   * @throws SessionConflictError with the reason `changed`, `destroyed` or `gone`. Then nothing was changed.
    */
   save(session: Session<T>, data: T): Promise<Session<T>>;
   /**
    * Changes the data of a session by a function; no concurrent update is lost.
    *
-   * @param change Gets the present data; returns the next, or `null` to destroy the session. It may be called several times and must have no side
+   * @param change Gets the present data; returns the next data, or `null` to destroy the session. It may be called several times and must have no side
    * effects. It is synchronous: a promise is refused.
-   * @returns The session, or `null` if there is none, or none any more.
-   * @throws The error of `change`; RedisError of kind `timeout`, delivery `rejected`, when others were faster ten times.
+   * @returns The session, or `null` if there is none, or if it was destroyed.
+   * @throws The error of `change`; RedisError of kind `timeout`, delivery `rejected`, when other writers were faster ten times.
    */
   update(id: string, change: (data: T) => T | null): Promise<Session<T> | null>;
   /**
    * Extends a session, up to its absolute end.
    *
-   * @param ttlSec Seconds that it lasts from now on, and after each later use. Default: as before.
-   * @returns `false`: there is none.
+   * @param ttlSec Seconds that the session lasts from now on, and after each later use. Default: as before.
+   * @returns `false` if there is no such session.
    */
   touch(id: string, ttlSec?: number): Promise<boolean>;
-  /** Destroys a session with its messages. A save that comes later is refused. `false`: there was none. */
+  /** Destroys a session with its messages. A later save is refused. `false`: there was no such session. */
   destroy(id: string): Promise<boolean>;
   /**
-   * Gives a session a new id, and destroys the old one: so that an id which somebody else may know is worth nothing after a login. Data, messages,
-   * user and absolute end stay. `null`: there is none.
+   * Gives a session a new id, and destroys the old id, so that an attacker who knows the old id gains nothing after a login. Data, messages, user and
+   * absolute end stay. `null`: there is no such session.
    */
   regenerate(id: string): Promise<Session<T> | null>;
   /**
-   * Puts a message in front of a session's messages, drops those past the newest `limit`, and extends the session once in `touchEverySec`. The data
-   * and its version stay.
+   * Puts a message in front of a session's messages, drops all but the newest `limit` messages, and extends the session, at most once in
+   * `touchEverySec`. The data and their version stay.
    *
    * @param options `limit`: a whole number from 1 to 10 000. Default 100.
-   * @returns How many messages there are; 0: there is no session, and nothing was kept.
+   * @returns The number of messages now; 0 if there is no session, and the message was not kept.
    */
   append<M>(
     id: string,
@@ -2757,16 +2763,16 @@ export declare class SessionStore<T extends object = Data> {
       limit?: number | undefined;
     },
   ): Promise<number>;
-  /** The newest messages, newest first; none if there is no session. `limit` is a whole number from 1 to 10 000. */
+  /** The newest messages, newest first; an empty array if there is no session. `limit` is a whole number from 1 to 10 000. */
   recent<M = unknown>(id: string, limit: number): Promise<M[]>;
-  /** The sessions that were created with this user, in no order. It costs a look at each of them. */
+  /** The sessions that were created with this user, in no particular order. The cost grows with the number of the user's sessions. */
   ofUser(user: string): Promise<SessionInfo[]>;
   /**
-   * Destroys the sessions of a user, also those that are being created meanwhile. While Redis is away it rejects, whatever `whenAway` says: nobody
-   * but Redis knows them all.
+   * Destroys the sessions of a user, including sessions that are being created meanwhile. While Redis is away the call rejects, whatever `whenAway`
+   * is, because only Redis knows all sessions of the user.
    *
-   * @param options `except`: the id of one that stays.
-   * @returns How many there were.
+   * @param options `except`: the id of a session that stays.
+   * @returns The number of destroyed sessions.
    */
   destroyOfUser(
     user: string,
@@ -2826,11 +2832,11 @@ export interface BullMQDuplicateOptions {
 }
 /** A script of {@link BullMQClient.defineCommand}. */
 export interface BullMQScript {
-  /** How many of its arguments are keys; they come first. */
+  /** The number of arguments that are keys. The keys come first. */
   numberOfKeys: number;
-  /** Its text. */
+  /** The text of the script. */
   lua: string;
-  /** Without effect: it runs on the master. */
+  /** Without effect: every script runs on the master. */
   readOnly?: boolean | undefined;
 }
 /** A value of a hash or a stream entry. */
@@ -2838,32 +2844,34 @@ export type BullMQFields = Record<string, string | number>;
 /**
  * A BullMQ client on the connections of a `RedisConnectionManager`.
  *
- * It connects by itself, as ioredis clients do. Its `status` is `wait` before it is connected, `connecting`, `ready`, `reconnecting` or `end`. Its
- * events are `ready`, `close` (the connection is gone), `reconnecting`, `end` (the client will not reconnect by itself) and `error`, which is never
- * thrown.
+ * The client connects by itself, as ioredis clients do. Its `status` is `wait` before it is connected, `connecting`, `ready`, `reconnecting` or `end`.
+ * Its events are `ready`, `close` (the connection is gone), `reconnecting`, `end` (the client will not reconnect by itself) and `error`, which is not
+ * thrown if it has no listener.
  *
- * A call that fails for want of a connection rejects with a `RedisError` of kind `connection`, `timeout`, `closed` or `overloaded` and the message
- * `Connection is closed.`, which tells BullMQ that it may try again; {@link connect} rejects like that after every failure. `cause` says what
- * happened.
+ * A call that fails because there is no connection rejects with a `RedisError` of kind `connection`, `timeout`, `closed` or `overloaded` and the
+ * message `Connection is closed.`, which tells BullMQ that it may try again. After every failure {@link connect} rejects with that message too.
+ * `cause` says what happened.
  */
 export interface BullMQClient {
   /** ioredis' word for the state: `wait`, `connecting`, `ready`, `reconnecting`, `end`, … */
   status: string;
-  /** Does it talk to a Redis Cluster? */
+  /** Is the server a Redis Cluster? */
   readonly isCluster: boolean;
   /** Options that BullMQ reads; none of them is a secret. */
   options: Record<string, unknown>;
   /**
-   * Connects. It tries until a server answers, because BullMQ asks only once. It rejects with kind `closed` when the manager or this client is
-   * disconnected, and at once with kind `auth` or `tls`, which waiting cannot mend. A client that has ended before tries once. A manager that the
-   * user has disconnected is not connected again.
+   * Connects. The client tries until a server answers, because BullMQ calls `connect()` only once. Rejects with kind `closed` when the manager or this
+   * client is disconnected, and at once with kind `auth` or `tls`, because waiting does not help then. A client that has ended before tries once. A
+   * manager that the user has disconnected is not connected again.
    */
   connect(): Promise<void>;
-  /** Ends this client; the manager and other clients stay as they are. A duplicate closes its own connection; with `true` it opens another. */
+  /**
+   * Ends this client; the manager and other clients stay as they are. A duplicate closes its own connection. With `true` it opens a new connection.
+   */
   disconnect(reconnect?: boolean): void;
   /** Ends this client as {@link disconnect} does, and resolves when it has ended; `close` and `end` are emitted after that. */
   quit(): Promise<string>;
-  /** A client with a connection of its own for blocking commands; its other commands use the manager's connection. */
+  /** A client with its own connection for blocking commands; its other commands use the manager's connection. */
   duplicate(options?: BullMQDuplicateOptions): BullMQClient;
   /** Adds a listener. */
   on(event: 'error', listener: (error: Error) => unknown): this;
@@ -2879,9 +2887,9 @@ export interface BullMQClient {
   off(event: string, listener: (...args: unknown[]) => unknown): this;
   /** Calls the listeners of an event. */
   emit(event: string | symbol, ...args: unknown[]): boolean;
-  /** Sets how many listeners of one event are no leak. */
+  /** Sets the number of listeners of one event above which Node warns of a leak. */
   setMaxListeners(n: number): this;
-  /** How many listeners of one event are no leak. */
+  /** The number of listeners of one event above which Node warns of a leak. */
   getMaxListeners(): number;
   /** Removes all listeners of one event, or of all. */
   removeAllListeners(event?: string | symbol): this;
@@ -2895,20 +2903,23 @@ export interface BullMQClient {
   pipeline(): BullMQTransaction;
   /** All fields of a hash, and their values. */
   hgetall(key: string): Promise<Record<string, string>>;
-  /** One field of a hash; `null` if it is not there. */
+  /** The value of a field of a hash; `null` if the field does not exist. */
   hget(key: string, field: string): Promise<string | null>;
-  /** Fields of a hash, `null` for those that are not there. */
+  /** The values of fields of a hash, in order; `null` for each field that does not exist. */
   hmget(key: string, ...fields: string[]): Promise<(string | null)[]>;
-  /** Sets fields of a hash. Returns how many are new. */
+  /** Sets fields of a hash. Returns the number of new fields. */
   hset(key: string, data: BullMQFields): Promise<number>;
-  /** Deletes fields of a hash. Returns how many there were. */
+  /** Deletes fields of a hash. Returns the number of deleted fields. */
   hdel(key: string, ...fields: string[]): Promise<number>;
   /** 1 if the hash has the field, else 0. */
   hexists(key: string, field: string): Promise<number>;
   /** The text at a key; `null` if there is none. */
   get(key: string): Promise<string | null>;
-  /** @param options `PX` in milliseconds or `EX` in seconds. */
-  /** `SET`, with `PX` or `EX` where they are given. */
+  /**
+   * Sets the text at a key.
+   *
+   * @param options The expiry: `PX` in milliseconds or `EX` in seconds.
+   */
   set(
     key: string,
     value: string | number,
@@ -2917,9 +2928,9 @@ export interface BullMQClient {
       EX?: number | undefined;
     },
   ): Promise<string | null>;
-  /** Without keys it does nothing and returns 0. */
+  /** Deletes keys, and returns the number of deleted keys. Without keys it does nothing and returns 0. */
   del(...keys: string[]): Promise<number>;
-  /** Members of a sorted set by rank, both ends included; with `WITHSCORES` each is followed by its score. */
+  /** Members of a sorted set by rank, both ends included; with `WITHSCORES` each member is followed by its score. */
   zrange(
     key: string,
     start: number,
@@ -2928,7 +2939,7 @@ export interface BullMQClient {
       WITHSCORES?: boolean | undefined;
     },
   ): Promise<string[]>;
-  /** The same, from the highest score down. */
+  /** As {@link zrange}, from the highest score down. */
   zrevrange(
     key: string,
     start: number,
@@ -2939,7 +2950,7 @@ export interface BullMQClient {
   ): Promise<string[]>;
   /** The number of members of a sorted set. */
   zcard(key: string): Promise<number>;
-  /** The score of a member; `null` if it is not there. */
+  /** The score of a member; `null` if the set does not have the member. */
   zscore(key: string, member: string): Promise<string | null>;
   /** Elements of a list, both ends included. */
   lrange(key: string, start: number, end: number): Promise<string[]>;
@@ -2947,11 +2958,14 @@ export interface BullMQClient {
   llen(key: string): Promise<number>;
   /** Keeps a range of a list, both ends included. */
   ltrim(key: string, start: number, end: number): Promise<string>;
-  /** The first place of a value in a list; `null` if it is not there. */
+  /** The first place of a value in a list; `null` if the list does not have the value. */
   lpos(key: string, value: string): Promise<number | null>;
   /** The members of a set. */
   smembers(key: string): Promise<string[]>;
-  /** With `MAXLEN` the stream is trimmed to about that many entries, or to exactly that many if `approximate` is `false`. */
+  /**
+   * Appends an entry to a stream, and returns its id. With `MAXLEN` the stream is trimmed to about that many entries, or to exactly that many if
+   * `approximate` is `false`.
+   */
   xadd(
     key: string,
     id: string,
@@ -2962,7 +2976,7 @@ export interface BullMQClient {
     },
   ): Promise<string>;
   /**
-   * Returns `[stream, [id, [field, value, …]][]][]`, or `null` if there is nothing.
+   * Reads entries of streams. Returns `[stream, [id, [field, value, …]][]][]`, or `null` if there are no entries.
    *
    * @param options `BLOCK` in milliseconds; 0 waits for ever.
    */
@@ -2976,7 +2990,7 @@ export interface BullMQClient {
       COUNT?: number | undefined;
     },
   ): Promise<BullMQStreams | null>;
-  /** Trims a stream. Returns how many entries were deleted. */
+  /** Trims a stream. Returns the number of deleted entries. */
   xtrim(
     key: string,
     strategy: 'MAXLEN',
@@ -2985,23 +2999,26 @@ export interface BullMQClient {
       approximate?: boolean | undefined;
     },
   ): Promise<number>;
-  /** @param timeout In seconds, fractions allowed; 0 waits for ever. */
-  /** `BZPOPMIN`; the timeout is in seconds. */
+  /**
+   * Removes the member with the lowest score from a sorted set. Waits for a member; `null` after the timeout.
+   *
+   * @param timeout In seconds, fractions allowed; 0 waits for ever.
+   */
   bzpopmin(key: string, timeout: number): Promise<[key: string, member: string, score: string] | null>;
   /**
    * Any Redis command by its name. At runtime each command is also a method, in lower case and with the server's order of arguments, as with ioredis:
    * `client.xlen(key)`. A command that would change the shared connection is not a method, and is refused here.
    */
   call(name: string, ...args: unknown[]): Promise<unknown>;
-  /** What the server says of itself. */
+  /** The server's answer to `INFO`. */
   info(): Promise<string>;
   /** Names a duplicate's own connection. The shared connection keeps the manager's `clientName`. */
   clientSetName(name: string): Promise<string>;
   /** The server's list of its clients. */
   clientList(): Promise<string>;
-  /** What the server says of this client's connection. */
+  /** The server's description of the shared connection. */
   clientInfo(): Promise<string>;
-  /** Keys, a page at a time: the next cursor and the keys of this page. */
+  /** One page of keys: the next cursor, and the keys of this page. */
   scan(
     cursor: string | number,
     options: {
@@ -3009,22 +3026,22 @@ export interface BullMQClient {
       COUNT?: number | undefined;
     },
   ): Promise<[string, string[]]>;
-  /** Keys in batches. */
+  /** A stream of all matching keys, in batches. */
   scanStream(options: { match: string; count?: number | undefined }): Readable;
-  /** In a cluster: the clients to ask for the list of clients. */
+  /** In a cluster: the clients whose `clientList()` BullMQ reads. */
   nodes?(): BullMQClient[];
 }
 /** Entries by stream. */
 export type BullMQStreams = [stream: string, entries: [id: string, fields: string[]][]][];
 /** The outcome of one command: its error, or its result. */
 export type BullMQResult = [error: Error | null, result: unknown];
-/** Commands that {@link exec} sends. */
+/** Commands that {@link exec} sends together. Each other method adds a command. */
 export interface BullMQTransaction {
   /** All fields of a hash, and their values. */
   hgetall(key: string): this;
   /** Sets fields of a hash. */
   hset(key: string, data: BullMQFields): this;
-  /** Returns the next cursor, and alternating fields and values. */
+  /** One page of a hash: the next cursor, and alternating fields and values. */
   hscan(
     key: string,
     cursor: string | number,
@@ -3034,7 +3051,7 @@ export interface BullMQTransaction {
   ): this;
   /** The members of a set. */
   smembers(key: string): this;
-  /** Returns the next cursor, and members. */
+  /** One page of a set: the next cursor, and members. */
   sscan(
     key: string,
     cursor: string | number,
@@ -3048,11 +3065,11 @@ export interface BullMQTransaction {
   lrange(key: string, start: number, end: number): this;
   /** The length of a list. */
   llen(key: string): this;
-  /** Without keys it adds nothing. */
+  /** Deletes keys. Without keys it adds nothing. */
   del(...keys: string[]): this;
   /** A script that was defined with {@link BullMQClient.defineCommand}. */
   runCommand(name: string, args: readonly unknown[]): this;
-  /** The outcome of each command, in order. */
+  /** Sends the commands. Returns the outcome of each command, in order. */
   exec(): Promise<BullMQResult[] | null>;
 }
 
@@ -3064,12 +3081,12 @@ export interface BullMQTlsOptions {
   cert?: string;
   /** The private key of `cert` in PEM. */
   key?: string;
-  /** The name to expect in the server's certificate. */
+  /** The name that the server's certificate must have. */
   servername?: string;
   /** `false` accepts any certificate. */
   rejectUnauthorized?: boolean;
 }
-/** Where a server is and how to talk to it, in the options of ioredis. Options that are not set are absent. */
+/** The manager's configuration as options of ioredis. Options that are not set are absent. */
 export interface BullMQOptions {
   /** The host of the server. */
   host?: string;
@@ -3081,18 +3098,18 @@ export interface BullMQOptions {
   db?: number;
   /** The ACL user. */
   username?: string;
-  /** The password, as it is now: ioredis does not ask again when it is rotated. */
+  /** The present password. A password that is rotated later does not reach ioredis. */
   password?: string;
-  /** Present where the connection uses TLS. */
+  /** Present if the connection uses TLS. */
   tls?: BullMQTlsOptions;
-  /** In place of `host` and `port`, with `name`. */
+  /** The sentinels, with `name`, in place of `host` and `port`. */
   sentinels?: {
     host: string;
     port: number;
   }[];
   /** The sentinels' name of the master. */
   name?: string;
-  /** `addressMap` in the words of ioredis. */
+  /** The `addressMap` of the manager, in the form of ioredis. */
   natMap?: Record<
     string,
     {
@@ -3104,15 +3121,15 @@ export interface BullMQOptions {
   sentinelUsername?: string;
   /** The password at the sentinels. */
   sentinelPassword?: string;
-  /** Present where connections to sentinels use TLS. */
+  /** Present if connections to sentinels use TLS. */
   sentinelTLS?: BullMQTlsOptions;
   /** Whether connections to sentinels use TLS. */
   enableTLSForSentinelMode?: boolean;
-  /** Milliseconds. */
+  /** The time limit of an attempt to connect, in milliseconds. */
   connectTimeout?: number;
-  /** Milliseconds. */
+  /** The delay of TCP keepalive, in milliseconds. */
   keepAlive?: number;
-  /** Commands wait for a connection without a bound, as BullMQ's workers demand. */
+  /** `null`: commands wait for a connection without a bound, as BullMQ's workers demand. */
   maxRetriesPerRequest: null;
 }
 
@@ -3121,8 +3138,8 @@ export interface BullMQOptions {
  * 5.77 and later, and 6; neither `ioredis` nor `redis` need be installed for 6.
  *
  * One client serves any number of queues, workers and other objects. Commands that do not block use the manager's one connection. Each `Worker` and
- * each `QueueEvents` makes a duplicate with one connection of its own for its blocking reads; `close()` of a worker closes that connection. The
- * caller disconnects the manager, after everything of BullMQ is closed.
+ * each `QueueEvents` makes a duplicate with its own connection for its blocking reads; `close()` of a worker closes that connection. Disconnect the
+ * manager yourself, after all objects of BullMQ are closed.
  *
  * The manager's `namespace` is not put before BullMQ's keys: BullMQ has its own option `prefix`. In a cluster give it a hash tag,
  * such as `prefix: '{paint}'`.
@@ -3137,11 +3154,11 @@ export declare function bullmqConnection(manager: IRedisConnection): BullMQClien
  * Options with which BullMQ, from version 4 on, makes connections of its own to the server of `manager` through ioredis:
  * `new Queue('paint', { connection: bullmqOptions(manager) })`.
  *
- * They hold the password in the clear, since BullMQ's own client needs it: this is the only call that gives a secret out. They do not have the
+ * The options contain the password in the clear, since ioredis needs it: this is the only call that returns a secret. They do not contain the
  * manager's namespace, deadlines and limits. `maxRetriesPerRequest` is `null`, as BullMQ's workers demand.
  *
- * @throws RedisError of kind `config` for what such options cannot express: `memory://`, a cluster, a password function (it would be called once
- * instead of at every connection). {@link bullmqConnection} serves all of these.
+ * @throws RedisError of kind `config` if the options cannot express the manager's configuration: `memory://`, a cluster, a password function (ioredis
+ * would call it once instead of at every connection). {@link bullmqConnection} works with all of these.
  */
 export declare function bullmqOptions(manager: IRedisConnection): BullMQOptions;
 
@@ -3459,7 +3476,7 @@ export interface MemoryControl {
   resume(): void;
   /** Executes the next `n` commands, loses their replies and cuts their connections. */
   dropReplies(n: number): void;
-  /** Cuts every connection. The data waits a minute for somebody to reconnect. */
+  /** Cuts every connection. The data are kept for a minute, until a client reconnects. */
   killClients(): void;
   /** Delays every reply by `ms` milliseconds of real time; 0 ends it. */
   latency(ms: number): void;

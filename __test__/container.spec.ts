@@ -59,6 +59,7 @@ describe('createContainer', () => {
       bus: true,
       kv: true,
       registry: true,
+      checkpoints: true,
       'queue:q': true,
       'queue:p': true,
     });

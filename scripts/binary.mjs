@@ -1,4 +1,4 @@
-/** What a native binary says of itself: the system and processor it is for, its C library, and the oldest glibc it loads on. */
+/** Reads the headers of a native binary: its system and processor, its C library, and the oldest glibc with which it loads. */
 import { readFileSync } from 'node:fs';
 
 /** @typedef {{ os: string, cpu: string, libc?: 'glibc' | 'musl', glibc?: string }} Binary */

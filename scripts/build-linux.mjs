@@ -39,7 +39,7 @@ if (leftOut.length > 0 && process.argv.includes('--all')) process.exitCode = 1;
 
 /** @param {import('./platforms.mjs').Platform} platform */
 function build({ name, target, cpu, libc }) {
-  // A shared library of musl has musl itself from the system.
+  // A shared library for musl links musl itself dynamically.
   const flags =
     libc === 'musl' ? { [`CARGO_TARGET_${target.toUpperCase().replaceAll('-', '_')}_RUSTFLAGS`]: '-C target-feature=-crt-static' } : {};
   const args = ['zigbuild', '--release', '--locked', '--lib', '--target', libc === 'glibc' ? `${target}.${GLIBC}` : target];

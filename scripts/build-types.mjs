@@ -1,8 +1,8 @@
 /**
- * Writes the one `index.d.ts` at the root, and those of the subpaths in `types/`, from the declarations tsc emits to target/types.
+ * Writes `index.d.ts` at the root, and the declarations of the subpaths in `types/`, from the declarations that tsc emits to target/types.
  *
- * Users read this file on hover, so it keeps every doc comment and says `export` where a thing is
- * declared. `index.d.ts` may import from `node:` only: anything else would have to be installed by the user.
+ * Editors show this file on hover, so it keeps every doc comment and puts `export` before each declaration. `index.d.ts` may import from `node:`
+ * only: users would have to install any other package.
  */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
@@ -21,7 +21,7 @@ if (entry && output) {
   await write(join(root, 'target/types/index.d.ts'), [join(root, 'index.d.ts')], []);
   mkdirSync(join(root, 'types'), { recursive: true });
   for (const { name, peers } of subpaths) {
-    // One text for both: what differs is how its name has TypeScript read it.
+    // The same text for both files: TypeScript reads it as CommonJS or as an ES module by the name of the file.
     const files = ['d.ts', 'd.mts'].map((ending) => join(root, 'types', `${name}.${ending}`));
     await write(join(root, `target/types/${name}/index.d.ts`), files, ['redis-backplane', ...peers]);
   }
@@ -38,7 +38,7 @@ async function write(input, files, external) {
     plugins: [dts()],
     external: [/^node:/, ...external],
     onwarn: (warning) => {
-      // Node's own types refer to each other in circles; everything else deserves a look.
+      // Every warning is a failure.
       throw new Error(`rollup: ${warning.message}`);
     },
   });
@@ -56,7 +56,7 @@ async function write(input, files, external) {
 }
 
 /**
- * Leaves out the comment that heads a module: here it would come before the doc comment of the module's first declaration.
+ * Removes the header comments of modules. In the one file they would come before the doc comment of the module's first declaration.
  * @param {string} code
  */
 function withoutHeaders(code) {

@@ -1,8 +1,8 @@
 /**
- * Builds what is stale into dist/: the native addon (dev profile unless --release) and the TypeScript face; with --face that alone.
+ * Builds the stale parts of dist/: the native addon (dev profile unless --release) and the TypeScript face; with --face only the face.
  *
- * What a part was built from is remembered as a hash of its inputs' contents, so that switching branches
- * or touching files rebuilds nothing. cargo and tsc decide for themselves what to compile.
+ * A hash of the inputs' contents is kept for each part, so that switching branches or touching files rebuilds nothing. cargo and tsc
+ * decide for themselves what to compile.
  */
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -13,7 +13,10 @@ import { ensureCompilers } from './ensure.mjs';
 import { bundleFace } from './face.mjs';
 import { root, tool } from './root.mjs';
 
-/** @param {{ release?: boolean, faceOnly?: boolean, coverage?: boolean }} [options] coverage: the compiler is told by the environment (see coverage.mjs) */
+/**
+ * @param {{ release?: boolean, faceOnly?: boolean, coverage?: boolean }} [options] coverage: the compiler is told by the environment (see
+ * coverage.mjs)
+ */
 export async function build({ release = false, faceOnly = false, coverage = false } = {}) {
   if (!faceOnly) await buildNative(release, coverage);
   const face = () => ['index.js', 'face.js'].every((name) => existsSync(join(root, 'dist', name)));

@@ -1,11 +1,11 @@
 /**
- * The rules of ARCHITECTURE.md that no compiler checks. Each failure says which rule, where, and what to do.
+ * Checks the rules of ARCHITECTURE.md that no compiler checks. Each failure names the rule, the place, and the remedy.
  *
  * - Without the feature `node` the dependency tree holds no napi package.
  * - Only src/node names napi.
- * - An `async fn` exported through napi makes a thread-safe function of its own at every call: only those listed here may.
- * - Modules use only what stands below them.
- * - Files make no circles, but for those named here with the reason.
+ * - Only the listed functions may be an `async fn` exported through napi, because such a function makes a thread-safe function at every call.
+ * - Modules use only modules below them.
+ * - Files form no circles, except the listed ones, each with its reason.
  * - Only src/keys spells Redis keys. Heuristic: elsewhere no string in code, Rust or Lua, looks like a key, that is,
  *   words joined by colons without a space (`seen:{id}`, `~lock:`). The embedded engine is left out: it owns no keys.
  * - index.d.ts imports from node: only and names nothing of the native side.
@@ -16,13 +16,13 @@ import { join, relative } from 'node:path';
 import { circles } from './circles.mjs';
 import { root } from './root.mjs';
 
-/** `#[napi] async fn` that may exist: administration, never on a path that is taken per command. @type {string[]} */
+/** The allowed `#[napi] async fn`: functions of administration, which no command calls. @type {string[]} */
 const asyncExports = [];
 
-/** Strings that look like keys and are none: a field of INFO, an address. */
+/** Strings that look like keys but are not: a field of INFO, an address. */
 const notKeys = ['redis_version:', '{}:{}'];
 
-/** What each module may use besides itself. Leaves know `error`, and what is listed here. @type {Record<string, string[]>} */
+/** The modules that each module may use besides itself. Every module may use `error`. @type {Record<string, string[]>} */
 const below = {
   error: [],
   sync: [],
@@ -47,7 +47,7 @@ below.queue = [...shared, 'registry'];
 below.checkpoints = [...shared, 'registry'];
 below.node = [...shared, 'bullmq', 'kv', 'bus', 'registry', 'sessions', 'queue', 'checkpoints'];
 
-/** What closes a circle of files and stays. @type {import('./circles.mjs').Exception[]} */
+/** The allowed uses that close a circle of files. @type {import('./circles.mjs').Exception[]} */
 const closing = [
   {
     from: 'src/connection/subscriber/task.rs',

@@ -1,7 +1,7 @@
 /**
- * No function of more than 60 lines and no struct of more than 12 fields, but for those named here with the reason. Of functions in
- * Rust clippy says so (`too-many-lines-threshold`), of functions in TypeScript biome (`noExcessiveLinesPerFunction`); here are structs in Rust
- * and functions in Lua. Blank lines and comments do not count.
+ * Checks that no function has more than 60 lines and no struct more than 12 fields, except those named here with the reason. This script checks
+ * structs in Rust and functions in Lua; clippy checks functions in Rust (`too-many-lines-threshold`), biome functions in TypeScript
+ * (`noExcessiveLinesPerFunction`). Blank lines and comments do not count.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -55,7 +55,7 @@ function judge(exceptions, name, size, most, advice) {
   else failures.push(`${name} has ${size} ${advice}, or name it in scripts/check-sizes.mjs with the reason`);
 }
 
-/** The structs with named fields, and how many they have. rustfmt writes one a line. @param {string} text */
+/** The structs with named fields, and the number of their fields. rustfmt writes one field a line. @param {string} text */
 function structsOf(text) {
   const found = [];
   for (const [, indent = '', name, body = ''] of text.matchAll(/^( *)(?:pub(?:\([^)]*\))? )?struct (\w+)[^;{]*\{\n([\s\S]*?)^\1\}/gm)) {
@@ -64,7 +64,7 @@ function structsOf(text) {
   return found;
 }
 
-/** The functions that start a line, and how many lines their bodies have. @param {string} text */
+/** The functions that start at the beginning of a line, and the number of lines of their bodies. @param {string} text */
 function functionsOf(text) {
   const found = [];
   for (const [, name, other, body = ''] of text.matchAll(

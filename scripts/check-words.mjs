@@ -1,5 +1,5 @@
 /**
- * The words of comments, texts and docs: refuses those that a plain one has replaced, and says which.
+ * Refuses words in comments, texts and docs that have been replaced by plain words, and names the plain word.
  *
  *   node scripts/check-words.mjs
  */
@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { root } from './root.mjs';
 
 /**
- * What is refused, and what to write instead. A pattern spans one line break, since a comment is wrapped anywhere.
+ * The refused words, and what to write instead. A space in a pattern also matches a line break, since a comment may be wrapped anywhere.
  *
  * @type {[refused: RegExp, instead: string][]}
  */
@@ -44,13 +44,13 @@ const words = [
   [/\bin (?:its|their|a consumer's) hands\b/i, '"in flight"'],
 ];
 
-/** Where words are looked for. Code in JavaScript, TypeScript and Rust is looked through for comments and texts alone. */
+/** The paths in which words are looked for. */
 const places = ['src', 'scripts', 'docs', '*.md', 'index.d.ts'];
 const checked = /\.(?:rs|lua|ts|mjs|md)$/;
 const itself = 'scripts/check-words.mjs';
 
 /**
- * The words that `text` has, by line.
+ * The refused words in `text`, by line.
  *
  * @param {string} text
  * @returns {{ line: number, found: string, instead: string }[]}
@@ -67,7 +67,7 @@ export function refusals(text) {
 }
 
 /**
- * `text` with spaces in place of what begins the lines of a comment: a sentence reads on over its lines.
+ * `text` without the marks at the start of comment lines, so that a pattern also matches a sentence that is wrapped.
  *
  * @param {string} text
  */

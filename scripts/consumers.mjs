@@ -1,5 +1,5 @@
 /**
- * The packed tarballs in projects outside the repository (`__test__/consumers`, `examples`).
+ * Tests the packed tarballs in projects outside of the repository (copies of `__test__/consumers` and `examples`).
  *
  *   node scripts/consumers.mjs [--only=vitest,jest,types,runtimes,bundlers,bullmq,bullmq5,bullmq6,sessions,langgraph,examples/cache,…] [--tarballs=folder]
  *
@@ -21,9 +21,9 @@ import { root } from './root.mjs';
 
 /** @typedef {{ passed: number, failed: number }} Count */
 
-/** A command may take this long; most need a few seconds, an installation or a build of Next.js half a minute. */
+/** How long a command may take. Most need a few seconds; an installation or a build of Next.js needs half a minute. */
 const DEADLINE_MS = 300_000;
-/** What Jest and Vitest print when something is left that keeps the process alive. */
+/** The messages of Jest and Vitest about open handles that keep the process alive. */
 const HANGING = /did not exit one second after|close timed out|something prevents .* from exiting|open handle/i;
 
 /** Runtimes to be had as npm packages, by platform; the Node that runs this is always tested. @type {Record<string, Record<string, string>>} */
@@ -39,7 +39,7 @@ const runtimePackages = {
   },
 };
 
-/** Builds of the service in `bundlers`, by what builds it. */
+/** The builds of the service in `bundlers`, by bundler. */
 const BUNDLERS = [
   'nft',
   'ncc',
@@ -73,7 +73,7 @@ export async function runConsumers(only, tarballs) {
       const folder = name.startsWith('examples/') ? name : `__test__/consumers/${name}`;
       cpSync(join(root, folder), dir, { recursive: true, filter: (file) => !['node_modules', 'dist'].includes(basename(file)) });
       const extra = name === 'runtimes' ? Object.entries(availableRuntimes()).map(([alias, spec]) => `${alias}@npm:${spec}`) : [];
-      // Nothing of the repository may be found by accident.
+      // Outside of the repository, so that no file of the repository is found by accident.
       const { NODE_OPTIONS: _, NODE_PATH: __, ...inherited } = process.env;
       const env = { ...inherited, REDIS_TEST_URL: redis.url, CI: 'true', NO_COLOR: '1', FORCE_COLOR: '0' };
       const started = performance.now();
@@ -115,7 +115,7 @@ function missingNotices(dir) {
 /** @type {(dir: string, env: NodeJS.ProcessEnv) => Promise<Count>} */
 async function vitest(dir, env) {
   const counts = [await check('tsc --strict', dir, env, process.execPath, [script(dir, 'typescript', 'tsc'), '-p', '.'])];
-  // The same files on the server that is named and, where none is, on `memory://`.
+  // The same files on the given server; without one on `memory://`.
   const { REDIS_TEST_URL: _, ...without } = env;
   for (const each of [without, env])
     counts.push(await vitestOf(dir, each, [], `Vitest ${each === env ? 'with' : 'without'} REDIS_TEST_URL`));
@@ -276,7 +276,7 @@ async function entries(dir, env) {
   const installed = join(dir, 'node_modules/redis-backplane');
   return sum(
     await check('publint', dir, env, process.execPath, [script(dir, 'publint', 'publint'), installed, '--strict', '--pack=false']),
-    // The resolution of TypeScript before 4.7 knows no `exports`.
+    // TypeScript before 4.7 does not resolve `exports`.
     await check('attw', dir, env, process.execPath, [
       ...[script(dir, '@arethetypeswrong/cli', 'attw'), '--pack', installed, '--profile', 'node16'],
     ]),
@@ -302,7 +302,7 @@ async function check(name, dir, env, program, args) {
 }
 
 /**
- * The counts of Jest's or Vitest's JSON report; a run that failed otherwise, or hung, is one failure more.
+ * The counts of Jest's or Vitest's JSON report. A run that failed without a failed test, or hung, counts as one more failure.
  * @param {{ ok: boolean }} run
  * @param {string} file
  * @returns {Count}

@@ -1,11 +1,11 @@
 /**
- * Which lines the tests execute: of the Rust core, under cargo and inside the addon under Vitest, and of the TypeScript face, in Vitest's
- * processes and all that they start.
+ * Measures which lines the tests execute: lines of the Rust core, under cargo and inside the addon under Vitest, and lines of the TypeScript face,
+ * in Vitest's processes and their child processes.
  *
- *   npm run coverage                            all tests, then the table by folder, held to what LEAST says
+ *   npm run coverage                            all tests, then the table by folder, compared with the bounds in LEAST
  *   node scripts/coverage.mjs [command …]       adds what a command executes to the last measurement, and shows the table
  *
- * coverage/lcov.info has every line; coverage/uncovered.txt those that no test executed.
+ * coverage/lcov.info has every line; coverage/uncovered.txt has the lines that no test executed.
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -21,7 +21,7 @@ import { root } from './root.mjs';
 /** @typedef {Map<string, Lines>} Files by path from the root */
 /** @typedef {{ startOffset: number, endOffset: number, count: number }} Range */
 
-/** The percentage of lines that the tests execute at least. @type {[what: string, least: number, of: (file: string) => boolean][]} */
+/** The smallest allowed percentage of executed lines. @type {[what: string, least: number, of: (file: string) => boolean][]} */
 const LEAST = [
   ['TypeScript', 98, (file) => file.endsWith('.ts')],
   ['Rust outside embedded/', 96, (file) => file.endsWith('.rs') && !file.startsWith('src/embedded/')],
@@ -32,28 +32,28 @@ const data = join(root, 'target/coverage');
 const rust = join(data, 'rust');
 const node = join(data, 'node');
 
-/** Makes every process started from now on count what it executes, and builds the addon that does. */
+/** Makes every process that is started from now on count its executed lines, and builds the addon with counters. */
 export async function measure() {
   llvm('profdata');
   process.env.RUSTC_WORKSPACE_WRAPPER = join(root, 'scripts/instrumented-rustc');
-  // %c: the counters are the file, mapped into memory, so that a process that is killed has counted too; %m: one file per binary.
+  // %c: the counters are a file mapped into memory, so that the counts of a killed process are kept. %m: one file per binary.
   process.env.LLVM_PROFILE_FILE = join(rust, '%m%c.profraw');
   await build({ coverage: true });
   process.env.NODE_V8_COVERAGE = node;
 }
 
-/** Ends what `measure` began: the next build is a plain one. */
+/** Ends the measurement that `measure` started. The next build has no counters. */
 function unmeasure() {
   for (const name of ['RUSTC_WORKSPACE_WRAPPER', 'LLVM_PROFILE_FILE', 'NODE_V8_COVERAGE']) delete process.env[name];
 }
 
-/** Forgets what was measured before. */
+/** Deletes earlier measurements. */
 export function forget() {
   rmSync(data, { recursive: true, force: true });
 }
 
 /**
- * Shows the table, and judges it.
+ * Prints the table, and compares it with the bounds.
  * @returns {Promise<{ passed: number, failed: number }>}
  */
 export async function report() {
@@ -134,7 +134,7 @@ function llvm(name) {
 }
 
 /**
- * Runs a program to its end and gives what it printed.
+ * Runs a program to its end and returns its output.
  * @param {string} program
  * @param {string[]} args
  */
@@ -197,7 +197,7 @@ function rustLines(objects) {
   return files;
 }
 
-/** Which lines of a Rust file are tests themselves. @param {string} file @returns {(line: number) => boolean} */
+/** Says which lines of a Rust file are in its test modules. @param {string} file @returns {(line: number) => boolean} */
 function linesOfTests(file) {
   const text = readFileSync(join(root, file), 'utf8').split('\n');
   /** @type {[from: number, to: number][]} */
@@ -237,7 +237,7 @@ async function typescriptLines() {
   return files;
 }
 
-/** Which characters of each script of ours some process executed: 1 for each. @returns {Map<string, Uint8Array>} */
+/** The executed characters of each script of this package: 1 for a character that any process executed. @returns {Map<string, Uint8Array>} */
 function executedCode() {
   /** @type {Map<string, Uint8Array>} */
   const scripts = new Map();
@@ -250,7 +250,7 @@ function executedCode() {
       const executed = scripts.get(path) ?? new Uint8Array(readFileSync(path, 'utf8').length);
       scripts.set(path, executed);
       const counted = new Uint8Array(executed.length);
-      // The innermost range says what a character's count is.
+      // The count of a character is that of the innermost range that contains it.
       const ranges = functions.flatMap(({ ranges }) => ranges).sort((a, b) => a.startOffset - b.startOffset || b.endOffset - a.endOffset);
       for (const { startOffset, endOffset, count } of ranges) counted.fill(count > 0 ? 1 : 0, startOffset, endOffset);
       for (const [at, count] of counted.entries()) if (count > 0) executed[at] = 1;
@@ -259,7 +259,7 @@ function executedCode() {
   return scripts;
 }
 
-/** The script in dist/ that a process has loaded, from there or from a project in which a test has installed a copy. @param {string} url */
+/** The script in dist/ for a loaded URL, which may also be a copy in a project of a consumer test. @param {string} url */
 function scriptOfOurs(url) {
   if (url.startsWith(pathToFileURL(join(root, 'dist/')).href)) return fileURLToPath(url);
   const [, inPackage] = /\/node_modules\/redis-backplane\/(dist\/[^/]+\.js)$/.exec(url) ?? [];

@@ -1,4 +1,4 @@
-/** Programs that the build and the tests need: found, installed where that can be done unasked, or explained. */
+/** Finds the programs that the build and the tests need, installs them if that needs no question, or explains how to install them. */
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
@@ -23,7 +23,7 @@ export function ensure(program, why) {
   const admin = administrator();
   if (name && onPath('apt-get') && admin) {
     console.log(`${program} is not installed, and ${why}; installing it with apt-get`);
-    // The service the package would start is not wanted: tests own their servers.
+    // The package's own service is not started, because tests start their own servers.
     const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive', RUNLEVEL: '1' };
     const apt = (/** @type {string[]} */ ...args) =>
       spawnSync(admin[0] ?? 'apt-get', [...admin.slice(1), ...(admin.length > 0 ? ['apt-get'] : []), ...args], {
@@ -39,7 +39,7 @@ export function ensure(program, why) {
   process.exit(1);
 }
 
-/** Whether a program is on PATH; cargo also where rustup puts it, which is then added to PATH. @param {string} program */
+/** Is a program on PATH? cargo may also be in rustup's folder, which is then added to PATH. @param {string} program */
 function onPath(program) {
   const folders = (process.env.PATH ?? '').split(delimiter);
   const names = process.platform === 'win32' ? [`${program}.exe`, `${program}.cmd`] : [program];
@@ -50,7 +50,7 @@ function onPath(program) {
   return true;
 }
 
-/** The words before a command that make it run as root; `undefined` when that needs a password. @returns {string[] | undefined} */
+/** The prefix that makes a command run as root; `undefined` if that needs a password. @returns {string[] | undefined} */
 function administrator() {
   if (process.getuid?.() === 0) return [];
   return onPath('sudo') && spawnSync('sudo', ['-n', 'true']).status === 0
@@ -58,7 +58,7 @@ function administrator() {
     : undefined;
 }
 
-/** What compiling needs: Rust, and a C compiler for Lua and the cryptography under TLS. */
+/** Ensures the programs for compiling: Rust, and a C compiler for Lua and for the cryptography of TLS. */
 export function ensureCompilers() {
   ensure('cargo', 'the package is written in Rust');
   ensure('cc', 'Lua and the cryptography under TLS are compiled from C');

@@ -1,4 +1,4 @@
-/** The TypeScript face, bundled: every process finds, reads and compiles one file faster than the many files of `src/js`. And the subpaths that import it. */
+/** Bundles the TypeScript face, because one file loads faster than the many files of `src/js`; and the subpaths that import the package. */
 import { copyFileSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { rolldown } from 'rolldown';
@@ -6,14 +6,14 @@ import { root } from './root.mjs';
 import { subpaths } from './subpaths.mjs';
 
 /**
- * Writes dist/face.js, dist/index.js beside it and the subpaths; whatever else is in dist/ but the addon goes.
+ * Writes dist/face.js, dist/index.js and the subpaths. All other files in dist/ except the addon are deleted.
  * @param {{ sourceMap?: boolean }} [options] sourceMap: with dist/face.js.map, for measuring coverage
  */
 export async function bundleFace({ sourceMap = false } = {}) {
   const dist = join(root, 'dist');
   mkdirSync(dist, { recursive: true });
   for (const name of readdirSync(dist)) if (!/\.(node|d\.ts)$/.test(name)) rmSync(join(dist, name), { recursive: true });
-  // What is found when it runs: Node's own, the binary's package, and the manifest, beside dist/ as it is beside src/.
+  // Not bundled: Node's own modules, the packages of the binaries, and package.json, whose path from dist/ is the same as from src/.
   await bundle('src/js/index.ts', [/^node:/, /^redis-backplane-/, '../package.json'], { 'face.js': 'cjs' }, sourceMap);
   copyFileSync(join(root, 'src/js/entry.js'), join(dist, 'index.js'));
   for (const { name, peers } of subpaths) {

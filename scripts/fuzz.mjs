@@ -1,7 +1,6 @@
 /**
- * Coverage-guided fuzzing (libFuzzer) of what reads bytes from outside, by the targets in fuzz/src: what servers say, stored records
- * whoever wrote them, options and URLs, and the commands sent to `memory://`. Lua is built with AddressSanitizer, where the C
- * compiler has it.
+ * Coverage-guided fuzzing (libFuzzer) of the code that reads bytes from outside, by the targets in fuzz/src: replies of servers, stored records of
+ * any program, options and URLs, and commands sent to `memory://`. Lua is built with AddressSanitizer if the C compiler has it.
  *
  *   node scripts/fuzz.mjs [target …]
  *
@@ -16,7 +15,7 @@ import { pathToFileURL } from 'node:url';
 import { ensureCompilers } from './ensure.mjs';
 import { root } from './root.mjs';
 
-/** The first one has the most to look at. */
+/** The targets. The first has the most code to cover. */
 const TARGETS = [
   'engine',
   'reader',
@@ -32,7 +31,7 @@ const TARGETS = [
   'calls',
 ];
 
-/** What libFuzzer needs of the code it watches. Stable compilers take it too; only sanitizers would need a nightly one. */
+/** The compiler flags that libFuzzer needs. A stable compiler accepts them; only sanitizers would need a nightly compiler. */
 const RUSTFLAGS = [
   '-Cpasses=sancov-module',
   '-Cllvm-args=-sanitizer-coverage-level=4',
@@ -43,10 +42,10 @@ const RUSTFLAGS = [
   '--cfg=fuzzing',
 ].join(' ');
 
-/** What a C compiler is told to find accesses outside of what was allocated, or after it was freed. */
+/** The C compiler's flags for AddressSanitizer, which finds accesses to memory that is not allocated or was freed. */
 const SANITIZE = '-fsanitize=address';
 
-/** Words that a target's input is made of, in fuzz/dict. @type {Record<string, string>} */
+/** The dictionaries of targets, in fuzz/dict. @type {Record<string, string>} */
 const WORDS = {
   engine: 'engine',
   handshake: 'servers',
@@ -61,11 +60,11 @@ const WORDS = {
   calls: 'options',
 };
 
-/** A script may take its whole time for one input, and many engines' data may wait to be dropped. */
+/** Limits of libFuzzer: a script may use its whole time limit for one input, and the data of many engines may wait to be freed. */
 const LIMITS = { engine: ['-timeout=20', '-rss_limit_mb=4096'], others: ['-timeout=10'] };
 
 /**
- * Fuzzes the targets, two beside each other; a target passes that finds nothing.
+ * Fuzzes the targets, two at a time. A target passes if it finds no failure.
  * @param {string} host the compiler's target
  * @param {string[]} [targets]
  * @returns {Promise<{ passed: number, failed: number }>}
@@ -87,7 +86,7 @@ export async function fuzz(host, targets = TARGETS) {
       '--locked',
       ...bins,
     ],
-    // A cold build must not share its flags, nor its folder, with the tests' builds.
+    // Built in its own folder, because its flags differ from those of the tests' builds.
     { stdio: 'inherit', env: { ...process.env, ...flags(host, runtime), CARGO_ENCODED_RUSTFLAGS: undefined } },
   );
   if (built.status !== 0) return { passed: 0, failed: targets.length };
@@ -159,7 +158,7 @@ async function runs(host, target, seconds, runtime) {
   ];
   const { failure, stderr } = await /** @type {Promise<{ failure: Error | null, stderr: string }>} */ (
     new Promise((resolve) => {
-      // What was freed is kept for a while to find late uses of it: little, since the engine frees much.
+      // AddressSanitizer keeps freed memory for a while, to find late uses. The bound is small, since the engine frees much memory.
       const watched = { LD_PRELOAD: runtime, ASAN_OPTIONS: 'detect_leaks=0:quarantine_size_mb=32' };
       const env = { ...process.env, ...(runtime === undefined ? {} : watched) };
       const limits = { env, maxBuffer: 1 << 28, timeout: (seconds + 120) * 1_000 };

@@ -1,4 +1,4 @@
-/** What to install for a program that the build or the tests need, by system. */
+/** The commands that install a program for the build or the tests, by system. */
 
 /** @typedef {'redis-server' | 'cc' | 'cargo' | 'openssl' | 'llvm-profdata-19'} Program */
 

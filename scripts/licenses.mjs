@@ -1,6 +1,6 @@
 /**
- * What is linked into the binaries: whether its licences and its sources are allowed (`deny.toml`), and the notices it asks for
- * (`THIRD-PARTY-NOTICES.md`, which each package carries).
+ * Checks the crates that are linked into the binaries: their licences and sources must be allowed (`deny.toml`), and the notices that the licences
+ * demand must be in `THIRD-PARTY-NOTICES.md`, which each package carries.
  *
  *   node scripts/licenses.mjs [--write]
  *
@@ -23,7 +23,7 @@ export const NOTICES = 'THIRD-PARTY-NOTICES.md';
  * @typedef {{ title: string, license: string, texts: string[] }} Notice
  */
 
-/** Where a crate leaves the choice, the first of these that it brings. */
+/** The preferred licences, in order, for a crate that offers a choice. */
 const PREFERRED = [/mit/i, /isc/i, /boost|bsl/i];
 const LICENSE_FILE = /^(licen[sc]es?|copying|unlicense)([-._].*)?$/i;
 const MIT = `Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated documentation files (the "Software"),
@@ -136,7 +136,7 @@ function noticeOf(crate) {
     : undefined;
   const texts = (preferred === undefined ? files : [preferred]).map((file) => readFileSync(join(folder, file), 'utf8'));
   if (texts.length === 0) {
-    // The crate's archive holds no licence, though it has one.
+    // The archive of the crate has no licence file.
     if (license !== 'MIT') throw new Error(`${name} ${version}: no file with its licence, ${license}`);
     const holders = authors.length > 0 ? authors.map((author) => author.replace(/ <.*>$/, '')).join(', ') : `the authors of ${name}`;
     texts.push(`MIT License\n\nCopyright (c) ${holders}\n\n${MIT}`);
@@ -189,7 +189,7 @@ The binaries of redis-backplane contain the software below. Each licence stands 
 ${sections.join('\n')}`;
 }
 
-/** What cargo knows of the crates of every platform that a binary is made for. @returns {Metadata} */
+/** The metadata of the crates for all platforms that have a binary. @returns {Metadata} */
 function readMetadata() {
   const { napi } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
   const platforms = napi.targets.flatMap((/** @type {string} */ target) => ['--filter-platform', target]);

@@ -1,5 +1,5 @@
 /**
- * Every check that needs no test run. All of them run, whatever fails; the last lines say what did.
+ * Runs every check that needs no test run. A failure does not stop the other checks; the last lines name the failed checks.
  *
  *   node scripts/lint.mjs [--only=biome,clippy,…]
  */

@@ -1,4 +1,4 @@
-/** A small npm registry on this machine, in memory: enough for `npm publish`, `npm view` and `npm install`. Everything else it does not have. */
+/** A small npm registry in memory. It supports `npm publish`, `npm view` and `npm install`, and nothing else. */
 import { createServer } from 'node:http';
 
 /** @returns {Promise<{ url: string, names: () => string[], stop: () => void }>} */

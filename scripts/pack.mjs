@@ -1,10 +1,10 @@
 /**
- * Makes the tarballs a user gets: the main package, and a package for each platform's binary.
+ * Makes the tarballs that users install: the main package, and a package for each platform's binary.
  *
  *   node scripts/pack.mjs [folder] [--publish] [--binaries=folder] [--glibc=2.17]
  *
- * Without --publish there is one binary, the one in dist/. With it the binaries of all platforms must be there, each for its platform and
- * none in need of a later glibc than --glibc; the main package names them all as optional dependencies, and its links lead to the repository.
+ * Without --publish only the binary in dist/ is packed. With --publish the binaries of all platforms must exist, each for its platform, and none may
+ * need a later glibc than --glibc. The main package then has them all as optional dependencies, and its links lead to the repository.
  */
 import { execFileSync } from 'node:child_process';
 import { copyFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -17,7 +17,7 @@ import { platforms } from './platforms.mjs';
 import { repositoryUrl } from './repository.mjs';
 import { root } from './root.mjs';
 
-/** The oldest glibc that is promised: of CentOS 7, which Rust's own standard library needs too. */
+/** The oldest supported glibc: that of CentOS 7, which Rust's standard library needs too. */
 const GLIBC = '2.17';
 
 /** @typedef {import('./platforms.mjs').Platform} Platform */
@@ -48,7 +48,10 @@ export function pack(folder, { publish = false, binaries = join(root, 'dist'), g
   }
 }
 
-/** Throws unless every platform's binary is there, is for that platform, and loads on `glibc`. @param {(platform: Platform) => string} fileOf @param {string} glibc */
+/**
+ * Throws unless every platform's binary is there, is for that platform, and loads on `glibc`. @param {(platform: Platform) => string} fileOf @param
+ * {string} glibc
+ */
 function checkBinaries(fileOf, glibc) {
   const failures = platforms.flatMap((platform) => {
     const file = fileOf(platform);
@@ -99,7 +102,7 @@ function packBinary({ name, target, os, cpu, libc }, file, manifest, staging, fo
 function packMain(manifest, publish, staging, folder) {
   mkdirSync(staging);
   for (const name of [...manifest.files, 'README.md', 'LICENSE']) cpSync(join(root, name), join(staging, name), { recursive: true });
-  // Nothing of the repository's own tools reaches a user.
+  // The fields for development are removed.
   const { devDependencies: _, scripts: __, napi: ___, ...published } = manifest;
   if (publish) {
     published.optionalDependencies = Object.fromEntries(platforms.map(({ name }) => [`${manifest.name}-${name}`, manifest.version]));
@@ -110,8 +113,8 @@ function packMain(manifest, publish, staging, folder) {
 }
 
 /**
- * Has the relative links of the README lead to the repository: a registry shows it alone. Those of docs/ stay where they lead to a file
- * of the package.
+ * Makes the relative links of the README lead to the repository, because a registry shows the README without the other files. The links of docs/ stay
+ * if they lead to a file of the package.
  * @param {string} staging @param {string} base
  */
 function linkToRepository(staging, base) {

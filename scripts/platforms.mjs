@@ -1,4 +1,4 @@
-/** The platforms that a binary is built for: package.json, `napi.targets`, has their targets. Started by itself, lists their names. */
+/** The platforms that have a binary, from `napi.targets` of package.json. Run as a program, this file lists their names. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -6,7 +6,7 @@ import { root } from './root.mjs';
 
 /** @typedef {{ name: string, target: string, os: string, cpu: string, libc?: 'glibc' | 'musl' }} Platform */
 
-/** The words of a target, as Node and npm say them. @type {Record<string, string>} */
+/** The parts of a target's name, with their names in Node and npm. @type {Record<string, string>} */
 const processors = { x86_64: 'x64', aarch64: 'arm64' };
 /** @type {Record<string, Pick<Platform, 'os' | 'libc'> & { abi?: string }>} */
 const systems = {

@@ -1,4 +1,4 @@
-/** A redis-server for the time of one script. */
+/** A redis-server for the duration of one script. */
 import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { connect, createServer } from 'node:net';

@@ -59,7 +59,7 @@ function tarballsIn(folder) {
 /** @param {string[]} tarballs @param {NodeJS.ProcessEnv} env */
 async function publishAll(tarballs, env) {
   const registry = registryOf(env);
-  // What is not yet a release is not what `npm install` takes without being asked.
+  // A prerelease must not get the tag `latest`, which `npm install` takes by default.
   const tag = manifest.version.includes('-') ? 'next' : 'latest';
   for (const [at, file] of tarballs.entries()) {
     const name = packages[at] ?? '';
@@ -72,7 +72,7 @@ async function publishAll(tarballs, env) {
   }
 }
 
-/** What the registry has of a package, by version; nothing where it does not know the package. @param {string} registry @param {string} name */
+/** The published versions of a package; empty if the registry does not have the package. @param {string} registry @param {string} name */
 async function publishedVersions(registry, name) {
   const response = await fetch(new URL(name, registry), { headers: { 'cache-control': 'no-cache' }, signal: AbortSignal.timeout(60_000) });
   if (response.status === 404) return {};
@@ -105,7 +105,7 @@ async function tryOut(folder) {
     );
     const env = { ...process.env, NPM_CONFIG_USERCONFIG: settings, npm_config_registry: registry.url, npm_config_provenance: 'false' };
     await publishAll(tarballsIn(folder), env);
-    // A release that broke off is taken up again.
+    // Published twice: packages that are already published are skipped, so that an interrupted release can be continued.
     await publishAll(tarballsIn(folder), env);
     const project = mkdtempSync(join(work, 'project-'));
     writeFileSync(join(project, 'package.json'), '{ "private": true }\n');
@@ -124,7 +124,7 @@ async function tryOut(folder) {
   }
 }
 
-/** Trusted publishing is set up for a package that exists: so each begins with a version that holds nothing. */
+/** Publishes an empty first version of each package, because trusted publishing can only be set up for an existing package. */
 async function placeholders() {
   const url = repositoryUrl(manifest);
   const registry = registryOf(process.env);

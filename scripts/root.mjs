@@ -5,7 +5,9 @@ import { fileURLToPath } from 'node:url';
 /** The repository's root. */
 export const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 
-/** Where the commands of the installed development tools are. @type {Record<'tsc' | 'napi' | 'vitest' | 'biome', [folder: string, command: string]>} */
+/**
+ * The folders and commands of the installed development tools. @type {Record<'tsc' | 'napi' | 'vitest' | 'biome', [folder: string, command: string]>}
+ */
 const tools = {
   tsc: ['typescript', 'tsc'],
   napi: ['@napi-rs/cli', 'napi'],
@@ -14,7 +16,7 @@ const tools = {
 };
 
 /**
- * The script behind a command of node_modules, to be run with this Node whatever PATH says.
+ * The script of a command in node_modules, which is run with this Node, independent of PATH.
  * @param {keyof typeof tools} name
  */
 export function tool(name) {

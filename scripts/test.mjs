@@ -1,11 +1,10 @@
 /**
- * All tests: of the Rust core, of the package through its public entry, of the packed tarball in foreign projects, and some
- * fuzzing.
+ * Runs all tests: of the Rust core, of the package through its public entry, of the packed tarball in other projects, and some fuzzing.
  *
  *   node scripts/test.mjs [--only=cargo,vitest,consumers,fuzz] [--coverage]
  *
- * Builds what is stale first. With --coverage the first two count what they execute, and three more checks say whether that is enough
- * (see coverage.mjs). The last line is `N passed, N failed`, summed over all of them.
+ * Builds the stale parts first. With --coverage the first two parts count the executed lines, and three more checks compare the counts with the bounds
+ * (see coverage.mjs). The last line is `N passed, N failed`, summed over all parts.
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
@@ -54,7 +53,7 @@ for (const [name, run] of suites) {
 process.exitCode = total.failed > 0 ? 1 : 0;
 console.log(`${total.passed} passed, ${total.failed} failed`);
 
-/** The target that the addon is built for: named, so that both builds share their dependencies. */
+/** The target of the addon's build. cargo gets it explicitly, so that both builds share their dependencies. */
 function hostTarget() {
   const { stdout } = spawnSync('rustc', ['-vV'], { encoding: 'utf8' });
   const [, host] = /^host: (.+)$/m.exec(stdout) ?? [];
@@ -97,7 +96,7 @@ function vitest() {
   return count(status, numPassedTests, numFailedTests);
 }
 
-/** What was executed is shown; after that the addon is the plain one again, which consumers get. */
+/** Prints the coverage, and builds the addon without counters again, for the consumer tests. */
 async function covered() {
   const count = await report();
   await build();

@@ -1,4 +1,4 @@
-//! Arguments of a call: read by place, refused by name.
+//! The arguments of a call: read by place, and named in errors.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use crate::options::{MAX_MS, Options};
 pub const MAX_KEY: usize = 1 << 20;
 /// The largest whole number that JavaScript holds exactly.
 pub const MAX_SAFE: f64 = 9_007_199_254_740_991.0;
-/// The longest expiry, in milliseconds: beyond it JavaScript would be inexact; Redis takes a little more.
+/// The longest expiry, in milliseconds. JavaScript numbers are not exact beyond it; Redis takes a little more.
 const MAX_TTL_MS: f64 = MAX_SAFE;
 
-/// The arguments of a call; its errors name `owner`.
+/// The arguments of a call. Errors name `owner`.
 #[derive(Clone, Copy, Debug)]
 pub struct Arguments<'a> {
     owner: &'static str,
@@ -27,7 +27,7 @@ impl<'a> Arguments<'a> {
         Self { owner, args }
     }
 
-    /// Who is named in errors.
+    /// The name of the call in errors.
     #[must_use]
     pub fn owner(&self) -> &'static str {
         self.owner
@@ -61,7 +61,7 @@ impl<'a> Arguments<'a> {
         self.as_key("key", self.at(place))
     }
 
-    /// A key, or what becomes part of one.
+    /// A key, or a part of a key.
     pub fn as_key(&self, name: &str, arg: Arg<'a>) -> Result<&'a [u8]> {
         match arg {
             Arg::Text(text) if !text.is_empty() && text.len() <= MAX_KEY => {
@@ -77,7 +77,7 @@ impl<'a> Arguments<'a> {
         }
     }
 
-    /// A text that the face has made, such as JSON.
+    /// A text that the face has written, such as JSON.
     pub fn text(&self, place: usize, name: &str) -> Result<&'a [u8]> {
         match self.at(place) {
             Arg::Text(text) => Ok(text.as_bytes()),
@@ -101,7 +101,7 @@ impl<'a> Arguments<'a> {
         }
     }
 
-    /// An expiry in seconds, as milliseconds, where one is given.
+    /// An expiry in seconds, as milliseconds; `None` where it is absent.
     pub fn ttl(&self, place: usize) -> Result<Option<u64>> {
         match self.at(place) {
             Arg::Absent => Ok(None),
@@ -109,7 +109,7 @@ impl<'a> Arguments<'a> {
         }
     }
 
-    /// An expiry in seconds, as milliseconds: rounded, and at least one.
+    /// An expiry in seconds, as milliseconds: rounded, and at least 1.
     pub fn required_ttl(&self, place: usize) -> Result<u64> {
         match self.at(place) {
             Arg::Number(seconds) if seconds > 0.0 && seconds * 1e3 <= MAX_TTL_MS => {
@@ -119,7 +119,7 @@ impl<'a> Arguments<'a> {
         }
     }
 
-    /// Seconds from 0 on, as milliseconds; 0 where they are absent.
+    /// Seconds from 0 on, as milliseconds; 0 where the argument is absent.
     pub fn seconds(&self, place: usize, name: &str) -> Result<u64> {
         match self.at(place) {
             Arg::Absent => Ok(0),
@@ -128,7 +128,7 @@ impl<'a> Arguments<'a> {
         }
     }
 
-    /// Milliseconds, where they are given.
+    /// Milliseconds; `None` where the argument is absent.
     pub fn millis(&self, place: usize, name: &str, least: f64) -> Result<Option<Duration>> {
         match self.at(place) {
             Arg::Absent => Ok(None),
@@ -145,7 +145,7 @@ impl<'a> Arguments<'a> {
         }
     }
 
-    /// A whole number of either sign; `default` where it is absent.
+    /// A whole number of either sign; `default` where the argument is absent.
     pub fn step(&self, place: usize, name: &str, default: i64) -> Result<i64> {
         match self.at(place) {
             Arg::Absent => Ok(default),
@@ -155,7 +155,7 @@ impl<'a> Arguments<'a> {
         }
     }
 
-    /// The number that the face gave to something it will speak of again.
+    /// A number that the face has given to an object.
     pub fn id(&self, place: usize) -> Result<u64> {
         match self.at(place) {
             Arg::Number(n) if n.fract() == 0.0 && (0.0..=MAX_SAFE).contains(&n) => Ok(whole(n)),
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_a_text_that_is_neither_empty_nor_too_long_nor_ours() {
+    fn a_key_is_a_text_that_is_neither_empty_nor_too_long_nor_internal() {
         let long = "x".repeat(MAX_KEY + 1);
         for arg in
             [Arg::Text(""), Arg::Text(&long), Arg::Text("~lock:a"), Arg::Number(1.0), Arg::Absent, Arg::Bytes(b"a")]

@@ -1,8 +1,8 @@
 //! Exponential backoff with full jitter.
 //!
 //! Source: Marc Brooker, "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015), the "full jitter" variant:
-//! the delay of attempt *n* is uniform in `[min, min(max, min · 2ⁿ)]`. A thousand clients that lose the
-//! same server spread their return over the whole span instead of arriving together.
+//! the delay of attempt *n* is uniform in `[min, min(max, min · 2ⁿ)]`. So clients that lose the same server at once come back spread over
+//! the whole span.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use std::time::Duration;
 pub struct Backoff {
     /// The least delay.
     pub min: Duration,
-    /// The bound that the growing span never passes.
+    /// The longest delay.
     pub max: Duration,
 }
 
@@ -27,7 +27,7 @@ impl Backoff {
     /// The longest delay [`Backoff::delay`] can give for `attempt`.
     #[must_use]
     pub fn cap(&self, attempt: u32) -> Duration {
-        // The first attempt after a loss already spreads over twice the minimum: a minimum alone is no jitter.
+        // The first delay is already spread, up to twice the minimum. The minimum alone would be no jitter.
         let factor = 2u32.saturating_pow(attempt.saturating_add(1).min(30));
         self.min.saturating_mul(factor).clamp(self.min, self.max.max(self.min))
     }

@@ -1,7 +1,7 @@
 //! The boundary between a binding and the features. Calls come in and outcomes go out; nothing here depends on Node.js.
 //!
-//! A call is a verb and its [`Arg`]s. The caller is represented by an [`Answer`], which gets exactly one [`Outcome`]. Features decide
-//! what they return; the binding only converts it.
+//! A call is a verb and its [`Arg`]s. The caller is represented by an [`Answer`], which gets exactly one [`Outcome`]. Features
+//! decide what they return; the binding only converts it.
 
 pub mod codes;
 
@@ -160,7 +160,7 @@ impl Drop for Answer {
     fn drop(&mut self) {
         if self.0.is_some() {
             self.finish(Err(if std::thread::panicking() {
-                let message = "a defect in redis-backplane ended the call; stderr has the details";
+                let message = "a defect in redis-backplane ended the call; what it was is on stderr";
                 Error::new(ErrorKind::Closed, message).with_delivery(Delivery::MaybeExecuted)
             } else {
                 Error::new(ErrorKind::Closed, "the called object has ended")

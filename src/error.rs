@@ -1,6 +1,6 @@
-//! The one error of this crate: what kind of failure, what it says, and whether the server may have acted.
+//! The error of this crate: its kind, its message, and whether the server may have acted.
 //!
-//! [`Error::to_string`] speaks for this level only; causes are in [`std::error::Error::source`].
+//! [`Error::to_string`] gives the message of this error only; causes are in [`std::error::Error::source`].
 //! No message contains a password, the credentials of a URL or a payload.
 
 use std::borrow::Cow;
@@ -8,19 +8,19 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
-/// The longest message of an error reply, in bytes: a longer one is cut.
+/// The longest message of an error reply, in bytes. A longer message is cut.
 const MAX_MESSAGE: usize = 4096;
-/// Stands behind a `MOVED` that reaches a caller: whoever is connected to a cluster as one has it followed.
+/// Is added to a `MOVED` that reaches a caller. A manager whose target is a cluster follows every `MOVED` itself.
 const OF_A_CLUSTER: &str = " (the server is a node of a cluster: a RedisConfig.url of redis+cluster:// or rediss+cluster:// follows what it says)";
-/// What an unexpected reply is called until the command that it answered is known.
+/// The message of an unexpected reply until its command is known.
 const UNEXPECTED_REPLY: &str = "unexpected reply";
-/// The longest first word of an error reply that is its code.
+/// The longest code of an error reply.
 const MAX_CODE: usize = 64;
 
 /// The result of everything that can fail here.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What kind of failure an [`Error`] is. Each kind has one stable code.
+/// The kind of an [`Error`]. Each kind has one stable code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
     /// The caller's arguments or configuration.
@@ -41,11 +41,11 @@ pub enum ErrorKind {
     Overloaded,
     /// The server answered with an error.
     Server,
-    /// A value cannot become JSON, or stored bytes are not what was expected.
+    /// A value cannot become JSON, or stored bytes are not in the expected form.
     Serialization,
-    /// A lock, job or registration belongs to someone else now.
+    /// The lock, job or registration belongs to another owner now.
     LeaseLost,
-    /// Somebody else was faster: what the caller has seen is not the latest any more.
+    /// Another caller has written first: the caller's version is no longer the latest.
     Conflict,
     /// The caller's signal was aborted.
     Cancelled,
@@ -93,14 +93,14 @@ impl ErrorKind {
     }
 }
 
-/// Whether the server may have acted on what failed.
+/// Whether the server may have executed the failed call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Delivery {
-    /// Not a byte of it left this process.
+    /// No byte of the call was sent.
     NotSent,
-    /// It was written, at least in part, and no answer came.
+    /// The call was written, at least in part, and no answer came.
     MaybeExecuted,
-    /// The server answered that it refuses.
+    /// The server has refused the call.
     Rejected,
 }
 
@@ -116,13 +116,13 @@ impl Delivery {
     }
 }
 
-/// A string as an error names it: it may hold a secret, so only how long it is, as JavaScript counts.
+/// A string as errors describe it: only its length, as JavaScript counts, because it may hold a secret.
 #[must_use]
 pub fn describe_text(text: &str) -> String {
     format!("a string of {} characters", text.encode_utf16().count())
 }
 
-/// What a command said within a script. Before Redis 7 it stands at the end of an `ERR` about the script:
+/// The error line of a command within a script. Before Redis 7 it is the end of an `ERR` about the script:
 /// `ERR Error running script (call to f_…): @user_script:3: CODE text`, or `…: @user_script:3: @user_script: 3: -CODE text`.
 #[must_use]
 pub fn said_in_script(line: &str) -> &str {
@@ -138,11 +138,11 @@ pub fn said_in_script(line: &str) -> &str {
         said = rest;
     }
     let said = said.strip_prefix('-').unwrap_or(said);
-    // An error of the script itself has no code, and is told as the server told it.
+    // An error of the script itself has no code, and stays unchanged.
     if is_code(said.split_once(' ').map_or(said, |(code, _)| code)) { said } else { line }
 }
 
-/// The line without the arguments that some errors repeat: they may be payloads or passwords.
+/// The line without the arguments that some errors quote, because they may be payloads or passwords.
 fn without_arguments(line: &str) -> Cow<'_, str> {
     if line.starts_with("ERR unknown command") {
         return line.split(", with args beginning with").next().unwrap_or_default().into();
@@ -178,7 +178,7 @@ pub struct Error {
 }
 
 impl Error {
-    /// A failure of something that was never sent.
+    /// A failure of a call that was not sent.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), delivery: Delivery::NotSent, server_code: None, source: None }
     }
@@ -188,14 +188,14 @@ impl Error {
         Self::new(ErrorKind::Config, message)
     }
 
-    /// A reply that no Redis gives to the command. Whoever decodes a reply does not know the command; whoever does adds it with
+    /// A reply that no Redis gives to the command. A decoder does not know the command, so the caller of the decoder adds it with
     /// [`Error::to_command`].
     #[must_use]
     pub fn unexpected_reply() -> Self {
         Self::new(ErrorKind::Server, UNEXPECTED_REPLY).with_delivery(Delivery::MaybeExecuted)
     }
 
-    /// The same failure. Where it is an unexpected reply that names no command yet, it names this one.
+    /// The same failure. An unexpected reply without a command gets this one.
     #[must_use]
     pub fn to_command(mut self, name: impl FnOnce() -> String) -> Self {
         if self.message == UNEXPECTED_REPLY {
@@ -204,7 +204,7 @@ impl Error {
         self
     }
 
-    /// An error reply, as the server worded it: `CODE text`. A long text is cut.
+    /// An error reply, with the server's text: `CODE text`. A long text is cut.
     #[must_use]
     pub fn from_reply(line: &str) -> Self {
         let line = said_in_script(line);
@@ -229,14 +229,14 @@ impl Error {
         }
     }
 
-    /// The same failure, with another word on delivery.
+    /// The same failure, with another delivery.
     #[must_use]
     pub fn with_delivery(mut self, delivery: Delivery) -> Self {
         self.delivery = delivery;
         self
     }
 
-    /// The same failure in other words.
+    /// The same failure, with another message.
     #[must_use]
     pub fn with_message(mut self, say: impl FnOnce(&str) -> String) -> Self {
         self.message = say(&self.message);
@@ -250,19 +250,19 @@ impl Error {
         self
     }
 
-    /// What kind of failure this is.
+    /// The kind of the failure.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    /// What happened, without its cause.
+    /// The message, without the cause.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// Is it an error reply of a server?
+    /// Is this an error reply of a server?
     #[must_use]
     pub fn is_reply(&self) -> bool {
         self.delivery == Delivery::Rejected
@@ -280,8 +280,7 @@ impl Error {
         self.server_code.as_deref()
     }
 
-    /// May the same call succeed if it is made again? Says nothing about whether that is safe:
-    /// see [`Error::delivery`].
+    /// May the same call succeed if it is made again? Whether a repetition is safe is another question: see [`Error::delivery`].
     #[must_use]
     pub fn retryable(&self) -> bool {
         match self.kind {
@@ -323,7 +322,7 @@ impl fmt::Display for Error {
 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        // The cause itself, which `thiserror` would give as the `Arc` around it: nobody could ask what it is then.
+        // The cause itself, so that callers can downcast it. `thiserror` would give the `Arc` around it.
         self.source.as_ref().map(|source| source.as_ref() as _)
     }
 }
@@ -333,7 +332,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cause_can_be_asked_what_it_is() {
+    fn a_cause_can_be_downcast() {
         let error =
             Error::new(ErrorKind::Connection, "no").caused_by(std::io::Error::from(std::io::ErrorKind::NotFound));
         let cause = error.source().and_then(|cause| cause.downcast_ref::<std::io::Error>());
@@ -341,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unexpected_reply_names_the_first_command_that_is_known_and_no_other_error_does() {
+    fn only_an_unexpected_reply_gets_the_name_of_a_command_and_only_once() {
         let error = Error::unexpected_reply().to_command(|| "`GET`".into()).to_command(|| "`SET`".into());
         assert_eq!(error.message(), "unexpected reply to `GET`");
         assert_eq!((error.kind(), error.delivery()), (ErrorKind::Server, Delivery::MaybeExecuted));
@@ -362,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_command_said_within_a_script_is_the_error_whichever_version_tells_it() {
+    fn the_error_of_a_command_within_a_script_is_the_same_for_every_version_of_redis() {
         const SCRIPT: &str = "ERR Error running script (call to f_df94f6e2145c0f1402ca5a21d71ebb02f5ae2169): ";
         for (told, code, message) in [
             (
@@ -387,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn no_argument_is_repeated() {
+    fn no_argument_is_quoted() {
         for (line, message) in [
             ("ERR unknown command 'SETT', with args beginning with: 'user:1' 'payload' ", "ERR unknown command 'SETT'"),
             ("ERR unknown command `SETT`, with args beginning with: `payload`, ", "ERR unknown command `SETT`"),
@@ -403,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_of_any_length_makes_a_short_message() {
+    fn a_long_text_becomes_a_short_message() {
         let error = Error::from_reply(&format!("OOM {}", "ü".repeat(1 << 20)));
         assert_eq!(error.server_code(), Some("OOM"));
         assert!(error.message().len() < MAX_MESSAGE + 8 && error.message().ends_with("ü…"));

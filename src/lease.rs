@@ -1,13 +1,13 @@
 //! A lease: a token holds a key for a limited time, and a task renews it.
 //!
-//! One task owns a lease from the moment it was obtained, and renews it every third of its length. The task measures the time from when
-//! it sent a renewal, by this machine's monotonic clock. The server measures from when it executed the renewal. So a lease ends here
-//! before it ends on the server. `CLOCK_MONOTONIC` advances while a process is stopped. So a process that was stopped for longer than
-//! its lease notices the loss as soon as it runs again.
+//! One task owns a lease from the moment it was obtained, and renews it every third of its length. The task measures the time
+//! from when it sent a renewal, by this machine's monotonic clock. The server measures from when it executed the renewal. So a
+//! lease ends here before it ends on the server. `CLOCK_MONOTONIC` advances while a process is stopped. So a process that was
+//! stopped for longer than its lease notices the loss as soon as it runs again.
 //!
-//! A lease ends in one of these ways: it is given up; it expires without a confirmed renewal; the server says that the token no longer
-//! holds the key; the manager is disconnected; its owner is dropped, which gives it up; its limit is reached, because the work under
-//! the lease takes too long.
+//! A lease ends in one of these ways: it is given up; it expires without a confirmed renewal; the server says that the token no
+//! longer holds the key; the manager is disconnected; its owner is dropped, which gives it up; its limit is reached, because the
+//! work under the lease takes too long.
 //!
 //! Each feature chooses its keys, and the scripts that renew and give up a lease: see [`LeaseScripts`].
 
@@ -282,7 +282,8 @@ impl Task {
         }
     }
 
-    /// Renews the lease for `length`. Waits for the answer until the end of this renewal or of the previous one, whichever is first.
+    /// Renews the lease for `length`. Waits for the answer until the end of this renewal or of the previous one, whichever is
+    /// first.
     async fn renew(&mut self, length: Duration) -> Result<(), Renewal> {
         let sent = Instant::now();
         let renewed_until = later(sent, length);

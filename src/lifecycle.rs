@@ -1,11 +1,11 @@
-//! The one I/O thread of the process, and what runs on it.
+//! The I/O thread of the process, and its tasks.
 //!
-//! Every connection actor, lease renewal and timer of every manager is a task of one current-thread
-//! runtime: crossing threads once per batch is the only cost, and no lock is held across an await.
-//! The thread starts with the first manager and ends with the process; it never waits for JavaScript.
+//! Every connection actor, lease renewal and timer of every manager is a task of one current-thread runtime. The only cost is one
+//! change of threads per batch. No lock is held across an await. The thread starts with the first manager and ends with the process;
+//! it never waits for JavaScript.
 //!
-//! The operating system may refuse a thread or a descriptor, and give one later: so [`start`] and [`blocking`] say what it
-//! refused, and are simply called again.
+//! The operating system may refuse a thread or a descriptor now, and give one later. So [`start`] and [`blocking`] return the failure,
+//! and can be called again.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 use crate::sync::Mutex;
 
 static IO: OnceLock<Handle> = OnceLock::new();
-/// Held by whoever starts the thread.
+/// Locked while the thread is being started.
 static STARTING: Mutex<()> = Mutex::new(());
 
 /// Starts the I/O thread, unless it runs.
@@ -55,7 +55,7 @@ pub fn start() -> io::Result<&'static Handle> {
 ///
 /// # Panics
 ///
-/// Where no [`start`] has succeeded: whoever has a manager has one.
+/// If no [`start`] has succeeded. Every manager has called it.
 #[must_use]
 pub fn io() -> &'static Handle {
     start().expect("the I/O thread runs: a manager was made")
@@ -70,10 +70,10 @@ where
     io().spawn(task)
 }
 
-/// What `work` gives, or `None` where it panicked.
+/// The output of `work`, or `None` where it panicked.
 pub async fn caught<F: Future>(work: F) -> Option<F::Output> {
     let mut work = pin!(work);
-    // After a panic it is dropped without another look.
+    // After a panic the future is dropped and not polled again.
     poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
         Ok(poll) => poll.map(Some),
         Err(_) => Poll::Ready(None),
@@ -88,7 +88,7 @@ pub async fn caught<F: Future>(work: F) -> Option<F::Output> {
 /// The operating system gives no thread (tokio's own pool panics then), or `work` panicked.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
     let (give, get) = oneshot::channel();
-    // Whoever asked may have given up.
+    // The send fails where the caller has given up.
     let run = move || drop(give.send(work()));
     std::thread::Builder::new().name("redis-backplane-wait".into()).spawn(run)?;
     get.await.map_err(|_| ended("the thread"))
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn work_that_panics_is_an_error_of_who_waits_for_it() {
+    async fn work_that_panics_is_an_error_for_its_caller() {
         assert_eq!(blocking(|| 7).await.unwrap(), 7);
         assert!(blocking(|| -> u8 { panic!("on purpose") }).await.is_err());
     }

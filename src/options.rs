@@ -1,7 +1,8 @@
-//! Options that came from a user: read once, by name, with an error that says what was expected and what came.
+//! A user's options: each is read once, by name. Errors say what was expected and what was given.
 //!
-//! They cross as JSON. What JSON cannot say (`NaN`, an infinity, a function, …) comes as `{"$": "NaN"}` and is
-//! named in the error; bytes come as `{"$": "a Uint8Array", "bytes": …}`, in Latin-1. A name nobody asked for is an error too, so a misspelt option is never ignored.
+//! Options cross as JSON. Values that JSON has no form for (`NaN`, an infinity, a function, …) are written as `{"$": "NaN"}`, and named
+//! in the error. Bytes are written as `{"$": "a Uint8Array", "bytes": …}`, in Latin-1. An unknown name is an error too, so a misspelt
+//! option is never ignored.
 
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
@@ -11,7 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::error::{Error, Result, describe_text};
 
-/// The longest timer: what a 32-bit signed number of milliseconds holds, 24.8 days, as in `setTimeout`.
+/// The longest timer: the largest 32-bit signed number of milliseconds, 24.8 days, as in `setTimeout`.
 pub const MAX_MS: f64 = 2_147_483_647.0;
 
 /// Longer names are not compared with the known ones: the cost grows with the length.
@@ -20,7 +21,7 @@ const LONGEST_TYPO: usize = 64;
 /// One object of options.
 #[derive(Debug)]
 pub struct Options {
-    /// What the object is called in errors, such as `RedisConfig`.
+    /// The name of the object in errors, such as `RedisConfig`.
     owner: String,
     values: Map<String, Value>,
     asked: HashSet<&'static str>,
@@ -46,7 +47,7 @@ impl Options {
         Ok(Self { owner: owner.to_owned(), values, asked: HashSet::new() })
     }
 
-    /// The raw value of `name`; `None` if it was not given. `null` is a value like any other, and wrong for most.
+    /// The raw value of `name`; `None` if it was not given. `null` is a value, which most options refuse.
     pub fn take(&mut self, name: &'static str) -> Option<Value> {
         self.asked.insert(name);
         self.values.remove(name)
@@ -76,7 +77,7 @@ impl Options {
         }
     }
 
-    /// Texts of 1 to `longest` bytes, at most `most`; none where they are not given.
+    /// At most `most` texts of 1 to `longest` bytes; none where the option was not given.
     pub fn texts(&mut self, name: &'static str, most: usize, longest: usize) -> Result<Vec<String>> {
         let given = match self.take(name) {
             None => Vec::new(),
@@ -94,7 +95,7 @@ impl Options {
         given.into_iter().enumerate().map(text).collect()
     }
 
-    /// A text that is a secret, or its bytes: its value is never part of the error.
+    /// A secret text, or its bytes. The error never quotes the value.
     pub fn secret(&mut self, name: &'static str) -> Result<Option<String>> {
         let Some(value) = self.take(name) else {
             return Ok(None);
@@ -133,7 +134,7 @@ impl Options {
         self.millis_to(name, least, MAX_MS)
     }
 
-    /// The same, at most `most`.
+    /// As [`Options::millis`], at most `most`.
     pub fn millis_to(&mut self, name: &'static str, least: u64, most: f64) -> Result<Option<Duration>> {
         let Some(value) = self.take(name) else {
             return Ok(None);
@@ -157,7 +158,7 @@ impl Options {
         }
     }
 
-    /// Says that there is an option `name` that does not cross: a function, or an `AbortSignal`.
+    /// Declares a known option `name` that does not cross: a function, or an `AbortSignal`.
     pub fn stays(&mut self, name: &'static str) {
         self.asked.insert(name);
     }
@@ -171,7 +172,7 @@ impl Options {
         }
     }
 
-    /// Refuses every name that nobody asked for.
+    /// Refuses every unknown name.
     pub fn finish(self) -> Result<()> {
         let Some(name) = self.values.keys().find(|name| !self.asked.contains(name.as_str())) else {
             return Ok(());
@@ -182,7 +183,7 @@ impl Options {
     }
 }
 
-/// What the error of an option says whose name nobody knows: the known ones, and the one that was probably meant.
+/// The message of the error for an unknown option: the known names, and the name that was probably meant.
 pub fn unknown<'a>(owner: &str, name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let known: Vec<_> = known.into_iter().collect();
     let hint = match meant(name, &known) {
@@ -192,7 +193,7 @@ pub fn unknown<'a>(owner: &str, name: &str, known: impl IntoIterator<Item = &'a 
     format!("{owner}.{name}: expected one of the options {}, got an unknown option{hint}", known.join(", "))
 }
 
-/// The known name that differs least, if no more than a third of the letters do.
+/// The known name that differs least, if at most a third of the letters differ.
 fn meant<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     let letters = name.chars().count();
     if letters > LONGEST_TYPO {
@@ -207,7 +208,7 @@ fn text_of(most: usize) -> String {
     format!("a string of 1 to {most} bytes")
 }
 
-/// The text of a secret that was given as one, or as its bytes in UTF-8; else what was given.
+/// The text of a secret that was given as a string, or as its bytes in UTF-8; else the type of the value.
 pub fn secret_text(value: &Value) -> std::result::Result<String, String> {
     match (value, latin1(value)) {
         (Value::String(text), _) => Ok(text.clone()),
@@ -217,20 +218,20 @@ pub fn secret_text(value: &Value) -> std::result::Result<String, String> {
     }
 }
 
-/// The bytes that a value stands for, in Latin-1, if it stands for some.
+/// The bytes in a value, in Latin-1; `None` where the value holds no bytes.
 #[must_use]
 pub fn latin1(value: &Value) -> Option<&str> {
     value.get("$")?;
     value.get("bytes")?.as_str()
 }
 
-/// What came, in an error message; never what a text says.
+/// A value as errors describe it. A text is never quoted.
 #[must_use]
 pub fn describe(value: &Value) -> String {
     match value {
         Value::Null => "null".into(),
         Value::Bool(flag) => flag.to_string(),
-        // As JavaScript writes it: no `.0`.
+        // As JavaScript writes numbers: without `.0`.
         Value::Number(number) => number.as_f64().map_or_else(|| number.to_string(), |number| number.to_string()),
         Value::String(text) => describe_text(text),
         Value::Object(_) | Value::Array(_) => type_name(value).into(),
@@ -262,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_number_is_named_with_what_was_expected_and_what_came() {
+    fn a_bad_number_is_refused_with_the_expected_range_and_the_value() {
         for (value, came) in [
             (json!(-5), "got -5"),
             (json!(1.5), "got 1.5"),
@@ -291,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelt_option_is_told_which_one_was_probably_meant() {
+    fn the_error_of_a_misspelt_option_names_the_one_that_was_probably_meant() {
         let hint = |name: &str| {
             let text = unknown("Thing", name, ["ttlSec", "timeoutMs", "db"]);
             text.strip_prefix(&format!(
@@ -350,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_of_the_wrong_type_is_not_repeated() {
+    fn a_secret_of_the_wrong_type_is_not_quoted() {
         let error = options(json!({ "password": 12345 })).secret("password").unwrap_err();
         assert!(!error.message().contains("12345"), "{error}");
     }

@@ -1,4 +1,4 @@
-//! A mutex and a lock for readers and writers that know no poisoning: a panic leaves no data in between here, and whoever comes behind it goes on.
+//! A mutex and a read-write lock without poisoning. No code of this crate leaves data half changed in a panic, so later users may go on.
 
 use std::sync::{self, PoisonError, TryLockError};
 
@@ -19,7 +19,7 @@ impl<T: ?Sized> Mutex<T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// `None` while somebody else has it.
+    /// `None` while the mutex is locked.
     #[must_use]
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
         match self.0.try_lock() {
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whoever_comes_behind_a_panic_goes_on() {
+    fn a_lock_is_usable_after_a_panic() {
         let (mutex, lock) = (Mutex::new(1), RwLock::new(1));
         let panicked = std::thread::scope(|scope| {
             let held = scope.spawn(|| {

@@ -1,5 +1,6 @@
-//! The verbs that a binding can call. Each verb is declared once, in a row of [`verbs!`]: its name, the public method that its errors
-//! name, the operation under which it is measured, and its function. Each class implements [`Class`]; bindings know only [`Target`]s.
+//! The verbs that a binding can call. Each verb is declared once, in a row of [`verbs!`]: its name, the public method that its
+//! errors name, the operation under which it is measured, and its function. Each class implements [`Class`]; bindings know only
+//! [`Target`]s.
 
 use std::any::Any;
 use std::future::Future;
@@ -92,8 +93,8 @@ impl Call<'_> {
     }
 }
 
-/// The verbs of a class, one row each: `"name" => function`. Errors name the class and `name` unless the row says `as "Owner.method"`.
-/// The operation is the space and `name` unless the row says `in "operation"`.
+/// The verbs of a class, one row each: `"name" => function`. Errors name the class and `name` unless the row says `as
+/// "Owner.method"`. The operation is the space and `name` unless the row says `in "operation"`.
 macro_rules! verbs {
     ($space:literal $class:literal { $($name:literal $(as $owner:literal)? $(in $operation:literal)? => $run:expr;)* }) => {
         &[$($crate::verb::Verb {

@@ -1,4 +1,4 @@
-//! A panic anywhere behind a manager: every call is answered, and the manager goes on.
+//! A panic in a manager's tasks: every call is answered, and the manager goes on.
 #![expect(clippy::unwrap_used, reason = "a test fails where it is wrong")]
 
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use redis_backplane::connection::{Config, Event, Manager, Observer};
 use redis_backplane::error::ErrorKind;
 use tokio::time::timeout;
 
-/// Panics, on the I/O thread, the first times that a connection is ready.
+/// Panics on the I/O thread, for the first times that a connection is ready.
 struct Fragile(AtomicU32);
 
 impl Observer for Fragile {
@@ -31,7 +31,7 @@ async fn soon<T>(work: impl Future<Output = T>) -> T {
 }
 
 #[tokio::test]
-async fn a_panic_of_the_connections_task_leaves_no_call_unanswered_and_the_next_use_begins_anew() {
+async fn after_a_panic_of_the_actor_every_call_is_answered_and_the_next_use_starts_again() {
     let manager = manager(2);
     let (connected, pinged, again) =
         soon(async { tokio::join!(manager.connect(), manager.ping(), manager.ping()) }).await;
@@ -45,7 +45,7 @@ async fn a_panic_of_the_connections_task_leaves_no_call_unanswered_and_the_next_
 }
 
 #[tokio::test]
-async fn a_panic_while_disconnect_waits_ends_in_closed() {
+async fn after_a_panic_during_disconnect_the_manager_is_closed() {
     let manager = manager(1);
     let connected = manager.connect();
     let disconnected = manager.disconnect();

@@ -17,8 +17,8 @@ use support::{Server, manager, until};
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
-/// The server of the tests that run at the moment; each has a namespace of its own. It ends with the last of them: what is static is never
-/// dropped.
+/// The server of the running tests; each test has its own namespace. A weak reference, because statics are never dropped: the server ends
+/// with the last running test.
 fn server() -> Arc<Server> {
     static SERVER: Mutex<Weak<Server>> = Mutex::new(Weak::new());
     let mut shared = SERVER.lock().unwrap_or_else(PoisonError::into_inner);
@@ -67,7 +67,7 @@ fn a_job_is_added_found_processed_and_kept() {
         let job = desk.get(&id).unwrap();
         assert_eq!((job.result.as_deref(), job.attempts), (Some("42"), 1));
         assert_eq!(desk.ids("completed"), std::slice::from_ref(&id));
-        // An idle worker hears of the next one by itself.
+        // An idle worker is woken by the next job.
         let next = desk.add("2", "");
         assert_eq!(worker.job().id, next);
         assert!(!worker.close(0.0));
@@ -76,7 +76,7 @@ fn a_job_is_added_found_processed_and_kept() {
 }
 
 #[test]
-fn calls_of_one_turn_become_one_script_and_keep_their_order() {
+fn the_calls_of_one_turn_are_one_script_and_keep_their_order() {
     on_both(|manager| {
         let desk = Desk::open(manager, "batch");
         let data: Vec<_> = (0..250).map(|n| n.to_string()).collect();
@@ -86,7 +86,7 @@ fn calls_of_one_turn_become_one_script_and_keep_their_order() {
         let ids: Vec<_> = numbers.into_iter().map(|number| text(&list(desk.outcome(number).unwrap())[1])).collect();
         assert_eq!(desk.ids("waiting"), ids);
         let worker = desk.running(r#"{"concurrency":300}"#);
-        // One script claims no more than a part of so many.
+        // One script claims only a part of this many jobs.
         let mut came = Vec::new();
         while came.len() < ids.len() {
             came.extend(worker.batch().into_iter().map(|job| job.id));
@@ -96,7 +96,7 @@ fn calls_of_one_turn_become_one_script_and_keep_their_order() {
 }
 
 #[test]
-fn an_id_that_exists_gives_the_job_that_is_there_unchanged() {
+fn adding_an_existing_id_returns_the_existing_job_unchanged() {
     on_both(|manager| {
         let desk = Desk::open(manager, "ids");
         let args = [Arg::Text("work"), Arg::Text("1"), Arg::Text(r#"{"id":"x"}"#)];
@@ -140,14 +140,14 @@ fn failures_are_retried_with_backoff_and_then_final() {
         let job = desk.get(&id).unwrap();
         assert_eq!((job.attempts, job.reason.as_deref()), (3, Some("no 2")));
         assert_eq!(job.stacks.as_deref(), Some(r#"["at here","at here","at here"]"#));
-        // By hand it begins anew.
+        // A retry by hand starts the attempts again.
         desk.call("queue.retry", &[Arg::Text(&id)]);
         assert_eq!(worker.job().attempts, 0);
     });
 }
 
 #[test]
-fn an_attempt_that_is_put_off_is_not_used_up() {
+fn a_delayed_attempt_does_not_count() {
     on_both(|manager| {
         let desk = Desk::open(manager, "put-off");
         let id = desk.add("1", "");
@@ -158,7 +158,7 @@ fn an_attempt_that_is_put_off_is_not_used_up() {
         assert_eq!((again.id.as_str(), again.attempts), (id.as_str(), 0));
         worker.settle(&again, 3.0, Arg::Text("for good"));
         until_state(&desk, &id, "failed");
-        // Put off until no time at all it fails, and says why.
+        // A delay without a valid time fails with the reason.
         let never = desk.add("2", "");
         worker.settle(&worker.job(), 4.0, Arg::Number(f64::NAN));
         until_state(&desk, &never, "failed");
@@ -209,14 +209,14 @@ fn delayed_jobs_run_when_they_are_due_and_can_be_moved() {
         let ranked = desk.add("4", r#"{"priority":3}"#);
         let job = worker.job();
         assert_eq!(job.id, ranked);
-        // One whose priority was changed while it was delayed waits by that priority.
+        // A job whose priority was changed while it was delayed waits with the new priority.
         desk.call("queue.pause", &[]);
         let first = desk.add("5", r#"{"priority":2}"#);
         let last = desk.add("6", r#"{"delayMs":600000}"#);
         desk.call("queue.changePriority", &[Arg::Text(&last), Arg::Number(4.0)]);
         desk.call("queue.promote", &[Arg::Text(&last)]);
         assert_eq!(desk.ids("waiting"), [first.clone(), last.clone()]);
-        // One that has left the list has its old place there no more.
+        // A job that has left the list loses its place there.
         let there = desk.add("7", r#"{"id":"there"}"#);
         desk.call("queue.changeDelay", &[Arg::Text(&there), Arg::Number(600_000.0)]);
         desk.call("queue.changePriority", &[Arg::Text(&there), Arg::Number(3.0)]);
@@ -233,7 +233,7 @@ fn delayed_jobs_run_when_they_are_due_and_can_be_moved() {
 }
 
 #[test]
-fn kept_jobs_are_trimmed_by_count_and_not_kept_ones_vanish() {
+fn kept_jobs_are_trimmed_by_count_and_other_jobs_are_deleted() {
     on_both(|manager| {
         let desk = Desk::open(manager, "keep");
         let worker = desk.running(r#"{"concurrency":4}"#);
@@ -271,7 +271,7 @@ fn a_paused_queue_gives_no_jobs_until_it_is_resumed() {
 }
 
 #[test]
-fn a_removed_job_is_gone_from_its_place_too() {
+fn a_removed_job_is_also_removed_from_its_state() {
     on_both(|manager| {
         let desk = Desk::open(manager, "remove");
         let ids: Vec<_> = (0..5).map(|n| desk.add(&n.to_string(), "")).collect();
@@ -312,7 +312,7 @@ fn groups_take_turns_and_keep_to_their_limit() {
         for group in ["a", "b", "p"] {
             assert_eq!(order.iter().filter(|data| data.starts_with(group)).count(), 2, "{order:?}");
         }
-        // One more of group a may run only when one has ended.
+        // The next job of group a may run only after one of its jobs has ended.
         worker.complete(first.iter().find(|job| job.data == "\"p0\"").unwrap(), "1");
         until("it is settled", || desk.counts()[3] == 1);
         assert_eq!(worker.waiting(), 0);
@@ -409,7 +409,7 @@ fn a_failed_child_fails_its_parent() {
 }
 
 #[test]
-fn what_a_worker_notes_is_kept_and_refused_once_its_lease_is_lost() {
+fn progress_and_logs_are_kept_and_refused_after_the_lease_is_lost() {
     on_both(|manager| {
         let desk = Desk::open(manager, "notes");
         let id = desk.add("1", "");
@@ -430,7 +430,7 @@ fn what_a_worker_notes_is_kept_and_refused_once_its_lease_is_lost() {
 }
 
 #[test]
-fn a_cancelled_job_is_told_to_its_worker_or_fails_where_it_waits() {
+fn the_worker_of_a_cancelled_job_is_notified_and_a_waiting_job_fails() {
     on_both(|manager| {
         let desk = Desk::open(manager, "cancel");
         let active = desk.add("1", "");
@@ -489,7 +489,7 @@ fn events_come_from_the_whole_fleet_and_waits_end_with_the_job() {
 }
 
 #[test]
-fn a_schedule_ticks_once_however_many_workers_there_are() {
+fn a_schedule_ticks_once_for_any_number_of_workers() {
     on_both(|manager| {
         let desk = Desk::open(manager, "schedule");
         let workers: Vec<_> = (0..5).map(|_| desk.running("{}")).collect();
@@ -509,7 +509,7 @@ fn a_schedule_ticks_once_however_many_workers_there_are() {
 }
 
 #[test]
-fn jobs_of_a_worker_that_is_gone_are_given_away_as_often_as_they_may_stall() {
+fn the_jobs_of_a_dead_worker_are_given_to_others_up_to_the_limit_of_stalls() {
     on_both_twice(|manager, doomed| {
         let desk = Desk::open(manager, "stall");
         let id = desk.add("1", r#"{"group":"g"}"#);
@@ -528,7 +528,7 @@ fn jobs_of_a_worker_that_is_gone_are_given_away_as_often_as_they_may_stall() {
 }
 
 #[test]
-fn jobs_of_a_registered_worker_are_given_away_at_once_when_its_crash_is_reported() {
+fn the_jobs_of_a_registered_worker_are_given_to_others_when_its_crash_is_reported() {
     on_both_twice(|manager, doomed| {
         let desk = Desk::open(manager, "crash");
         let id = desk.add("1", "");
@@ -551,7 +551,7 @@ fn jobs_of_a_registered_worker_are_given_away_at_once_when_its_crash_is_reported
 }
 
 #[test]
-fn draining_cleaning_and_obliterating_leave_what_they_should() {
+fn draining_cleaning_and_obliterating_delete_only_their_jobs() {
     on_both(|manager| {
         let desk = Desk::open(manager, "admin");
         for n in 0..30 {

@@ -1,4 +1,4 @@
-//! The task queue on a Redis Cluster of three masters: every script of a queue is of one slot, a flow crosses slots.
+//! The task queue on a Redis Cluster of three masters. Every script of a queue uses one slot; a flow crosses slots.
 
 #[path = "support/face.rs"]
 mod face;

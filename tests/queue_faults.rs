@@ -1,4 +1,4 @@
-//! The task queue on a server that freezes: what a worker does when answers are lost and when its lease is.
+//! The task queue on a server that freezes: a worker whose answers are lost, and a worker whose lease is lost.
 
 #[path = "support/face.rs"]
 mod face;
@@ -13,7 +13,7 @@ fn impatient(server: &Server) -> String {
 }
 
 #[test]
-fn a_turn_whose_answer_was_lost_is_neither_lost_nor_done_twice() {
+fn a_turn_whose_answer_was_lost_is_executed_once() {
     let server = Server::start(&[]);
     let manager = manager(&impatient(&server));
     let desk = Desk::open(&manager, "lost-answer");
@@ -23,7 +23,8 @@ fn a_turn_whose_answer_was_lost_is_neither_lost_nor_done_twice() {
     server.freeze();
     worker.complete(&first, "1");
     until("the turn has timed out", || desk.face.events().iter().any(|event| event.contains("\"timeout\"")));
-    // Thawed, the server executes what was written: the job is settled and the next one claimed, which the worker must find.
+    // After the freeze the server executes the written script: it settles the job and claims the next job. The worker must find that
+    // job.
     server.thaw();
     let second = worker.job();
     assert_eq!(second.id, ids[1]);
@@ -48,7 +49,7 @@ fn a_worker_that_cannot_renew_ends_its_jobs_in_time_and_goes_on_afterwards() {
     server.thaw();
     let again = worker.job();
     assert_eq!((again.id.as_str(), again.stalls), (id.as_str(), 1));
-    // What the first attempt says now is of no interest.
+    // The result of the first attempt does not matter any more.
     worker.settle(&job, 1.0, Arg::Text("\"old\""));
     worker.complete(&again, "\"new\"");
     until("it has completed", || desk.state(&id) == "completed");
@@ -56,7 +57,7 @@ fn a_worker_that_cannot_renew_ends_its_jobs_in_time_and_goes_on_afterwards() {
 }
 
 #[test]
-fn a_restarted_server_without_its_scripts_and_data_is_worked_with_again() {
+fn a_worker_goes_on_after_a_restart_of_the_server_without_scripts_and_data() {
     let server = Server::start(&[]);
     let manager = manager(&impatient(&server));
     let desk = Desk::open(&manager, "flushed");

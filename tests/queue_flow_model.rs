@@ -1,5 +1,5 @@
-//! Flows within a queue and over two queues against a model: whatever becomes of children and parents, in whatever order, each is in the
-//! state that the model says, and no parent runs before its children have completed or are gone.
+//! Flows within a queue and over two queues, compared with a model. After any steps in any order, each job has the state that the model
+//! predicts, and no parent runs before its children have completed or are gone.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 #[path = "support/face.rs"]
@@ -13,7 +13,7 @@ use redis_backplane::connection::Manager;
 use redis_backplane::crossing::{Arg, Outcome};
 use support::{Server, manager, until};
 
-/// A small generator, so that a failure can be run again by its seed.
+/// A small random generator, so that a failure can be repeated with its seed.
 struct Random(u64);
 
 impl Random {
@@ -44,7 +44,7 @@ impl State {
     }
 }
 
-/// What a parent knows of a child.
+/// The state of a child as its parent knows it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Kid {
     Pending,
@@ -149,7 +149,7 @@ impl Run {
         format!("j{}", self.last)
     }
 
-    /// Options of a job with children, as they cross. Children that are there already are added to `shared`, below their parents.
+    /// The options of a job with children, as they cross. Existing children are added to `shared`, with their parents.
     fn tree(
         &mut self,
         id: &str,
@@ -243,7 +243,7 @@ impl Run {
             0 => {
                 self.trail.push(format!("drain {queue}"));
                 self.desks[queue].call("queue.drain", &[]);
-                // Parents that wait for a worker because of it are drained too.
+                // Parents that wait for a worker because of this job are drained too.
                 while let Some(id) = self.model.of(queue, State::Waiting).first() {
                     self.model.remove(id);
                 }
@@ -251,7 +251,7 @@ impl Run {
             1 => {
                 self.trail.push(format!("clean {queue}"));
                 self.desks[queue].call("queue.clean", &[Arg::Text("failed")]);
-                // Removing one may have no other one fail.
+                // Removing a job must not make another job fail.
                 for id in self.model.of(queue, State::Failed) {
                     self.model.remove(&id);
                 }
@@ -347,14 +347,14 @@ impl Run {
     }
 }
 
-/// In which queue a child is, or was.
+/// The queue of a child, also after the child is gone.
 fn kid_queue(names: &[String; 2], model: &Model, kid: &str, known: &[String]) -> Option<usize> {
     let there = model.0.get(kid).map(|job| job.queue);
-    // Of one that is gone, its result says.
+    // The result of a child that is gone names the queue.
     there.or_else(|| names.iter().position(|name| known.contains(&format!("{name}:{kid}"))))
 }
 
-/// Is it so, within some seconds?
+/// Does the condition hold within some seconds?
 fn reached(mut condition: impl FnMut() -> bool) -> bool {
     let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
     while !condition() {

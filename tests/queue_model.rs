@@ -1,5 +1,5 @@
-//! The state machine of a job (`src/queue/record.rs`) against a model: whatever is done in whatever order, every job is in the
-//! state the model says, the counts agree, and the next job claimed is the one the model says.
+//! The state machine of a job (`src/queue/record.rs`), compared with a model. After any steps in any order, every job has the state that
+//! the model predicts, the counts agree, and the next claimed job is the one that the model predicts.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 #[path = "support/face.rs"]
@@ -13,7 +13,7 @@ use redis_backplane::connection::Manager;
 use redis_backplane::crossing::{Arg, Outcome};
 use support::{Server, manager, until};
 
-/// A small generator, so that a failure can be run again by its seed.
+/// A small random generator, so that a failure can be repeated with its seed.
 struct Random(u64);
 
 impl Random {
@@ -54,7 +54,7 @@ struct Job {
     made: u64,
 }
 
-/// What is true of a queue without groups.
+/// The model of a queue without groups.
 #[derive(Debug, Default)]
 struct Model {
     jobs: BTreeMap<String, Job>,
@@ -133,7 +133,7 @@ impl Run<'_> {
         }
     }
 
-    /// Does it, and says whether it was done.
+    /// Runs a step, and returns whether it changed anything.
     fn does(&self, verb: &str, id: &str, value: Option<f64>) -> bool {
         let mut args = vec![Arg::Text(id)];
         args.extend(value.map(Arg::Number));
@@ -220,7 +220,7 @@ impl Run<'_> {
         if state == State::Waiting {
             self.model.enter(&got.id, kind == 3);
             if kind == 3 && self.model.jobs[&got.id].priority > 0 {
-                // Handed back it comes before all others of its priority.
+                // A job that is given back comes before all other jobs of its priority.
                 let (place, id) =
                     self.model.ranked.iter().find(|(_, id)| **id == got.id).map(|(a, b)| (*a, b.clone())).unwrap();
                 self.model.ranked.remove(&place);
@@ -230,7 +230,7 @@ impl Run<'_> {
         let _ = made;
     }
 
-    /// A free worker takes the next job there is.
+    /// A free worker takes the next job.
     fn serve(&mut self) {
         if self.in_hand.is_some() {
             return;

@@ -1,4 +1,4 @@
-//! The table of commands against what a server says of its own.
+//! The table of commands, compared with the `COMMAND` of a server.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use redis::Value;
 use redis_backplane::redis_commands::{Keys, TABLE, flag, named};
 
-/// What the table does not say as the server does, and why.
+/// The differences between the table and the server, and their reasons.
 const EXCEPTIONS: &[(&str, &str)] =
     &[("sort_ro", "the server counts the keys that BY and GET make up while it sorts; no list of words has them")];
 
-/// Rows of commands that the reference server does not have, and since when there are such.
+/// Rows of commands that the reference server does not have, and the versions that introduced them.
 const LATER: &[(&str, &str)] = &[
     ("client|capa", "Valkey 8.0"),
     ("client|import-source", "Valkey 8.1"),
@@ -35,7 +35,7 @@ const LATER: &[(&str, &str)] = &[
     ("xdelex", "Redis 8.2"),
 ];
 
-/// The flags that are compared, by the server's words.
+/// The flags that are compared, by their names on the server.
 const FLAGS: &[(&str, u16)] = &[
     ("write", flag::WRITE),
     ("readonly", flag::READ),
@@ -47,14 +47,14 @@ const FLAGS: &[(&str, u16)] = &[
     ("allow_busy", flag::WHILE_BUSY),
 ];
 
-/// What is compared of a command.
+/// The compared properties of a command.
 #[derive(Debug, PartialEq, Eq)]
 struct Row {
     arity: i64,
     flags: BTreeSet<String>,
-    /// The first key, the last, and every so many words.
+    /// The first key, the last key and the step.
     keys: (i64, i64, i64),
-    /// Are there keys whose places only the words themselves tell?
+    /// Has the command keys whose places depend on its words?
     movable: bool,
     container: bool,
 }
@@ -120,7 +120,7 @@ fn of_the_table(name: &str) -> Option<Row> {
 }
 
 #[test]
-fn the_table_says_of_every_command_what_the_server_says() {
+fn the_table_agrees_with_the_server_on_every_command() {
     let server = of_the_server();
     assert!(server.len() > 300, "{} commands and subcommands are too few", server.len());
     let excepted = |name: &str| EXCEPTIONS.iter().any(|(other, _)| *other == name);
@@ -135,7 +135,7 @@ fn the_table_says_of_every_command_what_the_server_says() {
 }
 
 #[test]
-fn what_the_server_does_not_have_is_known_to_be_of_a_later_one() {
+fn the_commands_that_the_server_does_not_have_are_of_later_versions() {
     let server = of_the_server();
     let unknown: Vec<&str> = TABLE
         .iter()
@@ -148,9 +148,9 @@ fn what_the_server_does_not_have_is_known_to_be_of_a_later_one() {
     assert_eq!(unknown, later);
 }
 
-/// `COMMAND GETKEYS` asks the server's own reading of a command's words.
+/// `COMMAND GETKEYS` gives the keys as the server finds them.
 #[test]
-fn keys_stand_where_the_server_finds_them() {
+fn keys_are_found_where_the_server_finds_them() {
     let server = support::Server::start(&[]);
     for line in [
         "GET a",

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use redis_backplane::connection::{
-    Channel, ChannelKind, Config, Listener, Manager, MemoryControl, Message, Unobserved,
+    Channel, ChannelKind, ChannelMessage, Config, Listener, Manager, MemoryControl, Unobserved,
 };
 use redis_backplane::error::{Error, ErrorKind};
 use redis_backplane::lifecycle;
 use tokio::time::timeout;
 
-/// Remembers what it is told.
+/// A listener that records its calls.
 #[derive(Default)]
 struct Ear(Mutex<Vec<String>>, tokio::sync::Notify);
 
@@ -37,7 +37,7 @@ impl Ear {
 }
 
 impl Listener for Ear {
-    fn message(&self, message: &Message) {
+    fn message(&self, message: &ChannelMessage) {
         self.note(String::from_utf8_lossy(&message.payload).into_owned());
     }
 
@@ -69,7 +69,7 @@ async fn publish(manager: &Manager, words: &[&[u8]]) {
 }
 
 #[test]
-fn what_is_published_after_the_confirmation_is_heard_by_every_listener() {
+fn every_listener_gets_the_messages_after_the_confirmation() {
     lifecycle::io().block_on(async {
         let manager = manager("subscriber-heard", "");
         let ears: Vec<_> = (0..3).map(|_| Arc::new(Ear::default())).collect();
@@ -95,7 +95,7 @@ fn what_is_published_after_the_confirmation_is_heard_by_every_listener() {
 }
 
 #[test]
-fn a_lost_connection_is_restored_with_all_that_was_subscribed() {
+fn a_lost_connection_is_restored_with_all_subscriptions() {
     lifecycle::io().block_on(async {
         let name = "subscriber-restored";
         let manager = manager(name, r#","reconnect":{"minDelayMs":1,"maxDelayMs":10}"#);
@@ -128,7 +128,7 @@ fn disconnecting_ends_subscriptions_and_refuses_new_ones() {
 }
 
 #[test]
-fn a_subscription_without_a_server_fails_as_a_command_does_and_leaves_nothing() {
+fn a_subscription_without_a_server_fails_like_a_command_and_leaves_no_subscription() {
     lifecycle::io().block_on(async {
         let (config, _) =
             Config::parse(r#"{"url":"redis://127.0.0.1:1","commandTimeoutMs":100,"connectTimeoutMs":50}"#).unwrap();
@@ -136,7 +136,7 @@ fn a_subscription_without_a_server_fails_as_a_command_does_and_leaves_nothing() 
         let refused = manager.subscribe(channel(ChannelKind::Exact, "news"), Arc::new(Ear::default())).await;
         let error = refused.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Connection, "{error}");
-        assert!(std::error::Error::source(&error).is_some(), "it says why");
+        assert!(std::error::Error::source(&error).is_some(), "the error has a cause");
         manager.disconnect().await;
     });
 }

@@ -1,4 +1,4 @@
-//! `redis+cluster://` against a cluster of three masters that each test forms for itself.
+//! `redis+cluster://` with a cluster of three masters, which each test starts for itself.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
@@ -37,7 +37,7 @@ async fn every_slot_is_reached_over_one_connection_to_each_master() {
     let manager = cluster.manager();
     manager.connect().await.unwrap();
     assert_eq!(manager.state(), State::Ready);
-    // Lazy: one connection until another master is needed.
+    // One connection until another master is needed.
     assert_eq!(manager.metrics().connections.get(), 1);
     let writes: Vec<_> = (0..3000).map(|n| (format!("key:{n}"), n.to_string())).collect();
     let sent = writes.iter().map(|(key, value)| {
@@ -89,7 +89,7 @@ async fn every_slot_is_reached_over_one_connection_to_each_master() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_split_is_refused_by_the_server_and_scripts_and_transactions_before_they_are_sent() {
+async fn keys_of_several_slots_are_refused_by_the_server_and_for_scripts_and_transactions_before_the_send() {
     let cluster = Cluster::start();
     let manager = cluster.manager();
     let (a, b) = (cluster.key_at(0, "x"), cluster.key_at(2, "y"));
@@ -105,7 +105,7 @@ async fn what_cannot_be_split_is_refused_by_the_server_and_scripts_and_transacti
 }
 
 #[tokio::test]
-async fn several_commands_in_one_request_go_each_their_own_way() {
+async fn several_commands_in_one_request_are_routed_one_by_one() {
     let cluster = Cluster::start();
     let manager = cluster.manager();
     let keys: Vec<_> = (0..3).map(|at| cluster.key_at(at, "k")).collect();
@@ -122,7 +122,7 @@ async fn several_commands_in_one_request_go_each_their_own_way() {
 }
 
 #[tokio::test]
-async fn when_no_node_is_left_it_reconnects_until_one_is_back() {
+async fn without_a_reachable_node_the_manager_reconnects_until_one_is_back() {
     let cluster = Cluster::start();
     let manager = cluster.manager();
     let key = cluster.key_at(2, "k");
@@ -142,7 +142,7 @@ async fn when_no_node_is_left_it_reconnects_until_one_is_back() {
 }
 
 #[tokio::test]
-async fn a_frozen_master_holds_up_nobody_but_its_own_keys() {
+async fn a_frozen_master_delays_only_the_commands_on_its_own_keys() {
     let cluster = Cluster::start();
     let manager = cluster.manager_with(r#","commandTimeoutMs":700,"keepAliveMs":10000"#);
     let (frozen, fine) = (cluster.key_at(0, "k"), cluster.key_at(1, "k"));
@@ -159,7 +159,7 @@ async fn a_frozen_master_holds_up_nobody_but_its_own_keys() {
 }
 
 #[tokio::test]
-async fn scripts_come_back_by_themselves_after_script_flush() {
+async fn scripts_are_loaded_again_after_script_flush() {
     let cluster = Cluster::start();
     let manager = cluster.manager();
     for at in 0..3 {
@@ -190,7 +190,7 @@ async fn a_slot_that_moved_is_followed() {
     for n in 3..100 {
         assert_eq!(run(&manager, &["INCR", &key]).await.unwrap(), Reply::Int(n));
     }
-    assert_eq!(manager.metrics().resent_commands.get(), resent, "the move is known now");
+    assert_eq!(manager.metrics().resent_commands.get(), resent, "the slot map has changed");
     manager.disconnect().await;
 }
 
@@ -205,7 +205,7 @@ async fn during_a_migration_keys_are_found_on_either_side() {
     cluster.begin_migration(slot, 0, 1);
     cluster.move_key(&there, 0, 1);
     for n in 2..20 {
-        // Many at once, so that redirected ones stand between others on the other node's connection.
+        // Many requests at once, so that redirected requests are among others on the other node's connection.
         let calls = [&here, &there].map(|key| {
             let (manager, key) = (manager.clone(), key.clone());
             tokio::spawn(async move { run(&manager, &["INCR", &key]).await })
@@ -218,10 +218,10 @@ async fn during_a_migration_keys_are_found_on_either_side() {
     assert_eq!(transaction(&manager, &[&["INCR", &there], &["INCR", &there]]).await.unwrap(), [20, 21].map(Reply::Int));
     let text = "return redis.call('INCR', KEYS[1])";
     assert_eq!(manager.call(script(text, &[&there])).await.unwrap(), Reply::Int(22), "NOSCRIPT behind ASK");
-    // Over both sides: TRYAGAIN until the migration ends.
+    // Keys on both sides: TRYAGAIN until the migration ends.
     let (waiting, keys) = (manager.clone(), (here.clone(), there.clone()));
     let waiting = tokio::spawn(async move { run(&waiting, &["MGET", &keys.0, &keys.1]).await });
-    until_async("it was told to try again", || async {
+    until_async("the server has answered TRYAGAIN", || async {
         cluster.nodes[0].text(&["INFO", "errorstats"]).contains("TRYAGAIN")
             || cluster.nodes[1].text(&["INFO", "errorstats"]).contains("TRYAGAIN")
     })
@@ -310,7 +310,7 @@ async fn a_killed_master_is_replaced_by_its_replica_and_nothing_is_executed_twic
 }
 
 #[tokio::test]
-async fn a_slot_that_nobody_serves_is_an_error_of_the_server_at_the_deadline() {
+async fn a_slot_without_a_node_is_an_error_of_the_server_at_the_deadline() {
     let cluster = Cluster::start();
     let manager = cluster.manager_with(r#","commandTimeoutMs":500"#);
     let key = cluster.key_at(0, "k");
@@ -335,7 +335,7 @@ async fn a_server_without_a_cluster_is_refused_as_a_configuration_error() {
 }
 
 #[tokio::test]
-async fn any_seed_will_do_and_none_is_an_error_with_every_cause() {
+async fn one_reachable_seed_is_enough_and_without_one_the_error_has_every_cause() {
     let cluster = Cluster::with_replicas(1);
     let dead = support::free_port();
     let replica = cluster.nodes[3].port;
@@ -354,7 +354,7 @@ fn sharded(name: &str) -> Channel {
 }
 
 #[tokio::test]
-async fn sharded_channels_of_every_node_are_heard_and_follow_their_slots() {
+async fn sharded_channels_of_every_node_are_subscribed_and_follow_their_slots() {
     let cluster = Cluster::start();
     let (manager, other) = (cluster.manager(), cluster.manager());
     let names: Vec<_> = (0..3).map(|at| cluster.key_at(at, "news")).collect();
@@ -372,7 +372,7 @@ async fn sharded_channels_of_every_node_are_heard_and_follow_their_slots() {
     let slot = cluster.slot(&names[0]);
     cluster.begin_migration(slot, 0, 1);
     cluster.end_migration(slot, 0, 1);
-    until("it is subscribed at its new node", || ears[0].has("restored"));
+    until("the channel is subscribed at its new node", || ears[0].has("restored"));
     manager.subscribed().await.unwrap();
     assert_eq!(run(&other, &["SPUBLISH", &names[0], "two"]).await.unwrap(), Reply::Int(1));
     until("it is heard there", || ears[0].has("two"));

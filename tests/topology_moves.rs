@@ -1,4 +1,4 @@
-//! What happens to commands, blocked callers and subscribers when a cluster's masters change, and nobody tells.
+//! Commands, blocked callers and subscribers when a cluster's masters change without a message to the clients.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
@@ -32,9 +32,9 @@ fn is_master(server: &Server) -> bool {
 }
 
 #[tokio::test]
-async fn a_master_that_stands_still_is_left_for_its_replica_as_soon_as_that_is_promoted() {
+async fn a_frozen_master_is_left_for_its_replica_as_soon_as_the_replica_is_promoted() {
     let cluster = Cluster::with_replicas(1);
-    // Neither the silence nor an attempt to connect is over before the test fails.
+    // The keep-alive and the connect timeout are longer than the test waits.
     let more = r#","keepAliveMs":60000,"connectTimeoutMs":60000,"commandTimeoutMs":20000"#;
     let (used, fresh) = (cluster.manager_with(more), cluster.manager_with(more));
     let key = cluster.key_at(0, "k");
@@ -44,7 +44,7 @@ async fn a_master_that_stands_still_is_left_for_its_replica_as_soon_as_that_is_p
     let commands = [&used, &fresh].map(|manager| {
         let (manager, key) = (manager.clone(), key.clone());
         tokio::spawn(async move {
-            // What was in flight is answered, and not sent twice.
+            // Requests in flight are answered, and not sent twice.
             let _ = run(&manager, &["SET", &key, "in flight"]).await;
             run(&manager, &["SET", &key, "after"]).await
         })
@@ -62,7 +62,7 @@ async fn a_master_that_stands_still_is_left_for_its_replica_as_soon_as_that_is_p
 }
 
 #[tokio::test]
-async fn a_process_that_only_blocks_finds_the_promoted_replica() {
+async fn a_process_with_only_blocking_commands_finds_the_promoted_replica() {
     let mut cluster = Cluster::with_replicas(1);
     let manager = cluster.manager();
     let key = cluster.key_at(0, "list");
@@ -72,7 +72,7 @@ async fn a_process_that_only_blocks_finds_the_promoted_replica() {
     let waiting = blpop(&manager, &key, "20");
     until("it waits", || blocks(&cluster.nodes[0]));
     cluster.nodes[0].kill();
-    assert!(waiting.await.unwrap().is_err(), "an element may have been on its way");
+    assert!(waiting.await.unwrap().is_err(), "the server may have popped an element");
     let waiting = async {
         loop {
             if let Ok(Reply::Array(popped)) = blpop(&manager, &key, "1").await.unwrap() {
@@ -88,7 +88,7 @@ async fn a_process_that_only_blocks_finds_the_promoted_replica() {
         cluster.nodes[3].ask(&["RPUSH", &key, "b"]);
     };
     let both = tokio::time::timeout(Duration::from_secs(25), async { tokio::join!(waiting, pushed).0 });
-    assert_eq!(both.await.expect("it finds the replica"), popped("b"));
+    assert_eq!(both.await.expect("the manager finds the replica"), popped("b"));
     manager.disconnect().await;
     assert_eq!(manager.metrics().connections.get(), 0);
 }
@@ -102,7 +102,7 @@ async fn a_cluster_that_is_down_for_a_while_and_a_master_that_is_demoted_do_not_
     until("it waits", || blocks(&cluster.nodes[1]));
     // Until the first master's replica is promoted, no node serves anything: CLUSTERDOWN.
     cluster.nodes[0].kill();
-    until("the wait was refused", || {
+    until("the blocking command was refused", || {
         manager.metrics().resent_commands.get() > 0
             || (is_master(&cluster.nodes[3]) && Cluster::says(&cluster.nodes[1], "cluster_state", "ok"))
     });
@@ -110,8 +110,8 @@ async fn a_cluster_that_is_down_for_a_while_and_a_master_that_is_demoted_do_not_
     // UNBLOCKED, or MOVED.
     cluster.nodes[4].ask(&["CLUSTER", "FAILOVER"]);
     until("its master's replica takes over", || is_master(&cluster.nodes[4]));
-    // Where it waits no more the answer says why.
-    until("it waits at the new master", || !waiting.is_empty() || blocks(&cluster.nodes[4]));
+    // Where the command no longer waits, its answer says why.
+    until("the command waits at the new master", || !waiting.is_empty() || blocks(&cluster.nodes[4]));
     cluster.nodes[4].ask(&["RPUSH", &key, "a"]);
     assert_eq!(waiting.await.unwrap().unwrap(), Reply::Array(vec![bulk(&key), bulk("a")]));
     assert!(manager.metrics().resent_commands.get() >= 1);
@@ -119,7 +119,7 @@ async fn a_cluster_that_is_down_for_a_while_and_a_master_that_is_demoted_do_not_
 }
 
 #[tokio::test]
-async fn a_subscriber_on_a_node_that_was_removed_goes_to_another_one_and_hears_of_the_gap() {
+async fn a_subscriber_on_a_removed_node_moves_to_another_node_and_gets_the_gap() {
     let cluster = Cluster::start();
     let manager = cluster.manager();
     let ear = Arc::new(Ear::default());
@@ -141,7 +141,7 @@ async fn a_subscriber_on_a_node_that_was_removed_goes_to_another_one_and_hears_o
     }
     cluster.nodes[heir].ask(&["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &last.to_string()]);
     until("the subscription is elsewhere, and it was told so", || ear.has("restored"));
-    assert!(!has_it(&cluster.nodes[removed]), "it left without being sent away");
+    assert!(!has_it(&cluster.nodes[removed]), "the subscriber left the node by itself");
     cluster.nodes[heir].ask(&["PUBLISH", "news", "hello"]);
     until("it is heard", || ear.has("hello"));
     drop(subscription);

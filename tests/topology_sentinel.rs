@@ -1,4 +1,4 @@
-//! `redis+sentinel://` against sentinels, a master and a replica that the test owns.
+//! `redis+sentinel://` with sentinels, a master and a replica, which each test starts for itself.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
@@ -53,8 +53,8 @@ async fn the_master_is_found_and_followed_through_a_failover_with_writes_in_flig
         let (answered, unknown) = task.await.unwrap();
         let key = format!("counter:{writer}");
         let value: i64 = watched.replica.text(&["GET", &key]).parse().unwrap();
-        // Replication is asynchronous, so the old master may have answered what the new one never saw. Never is
-        // there more than was sent once.
+        // Replication is asynchronous, so the new master may miss writes that the old master has answered. But it never has a write
+        // twice.
         assert!(value <= answered + unknown, "{key}: {value} > {answered} + {unknown}");
     }
     assert_eq!(watched.replica.text(&["GET", "k"]), "after");
@@ -91,7 +91,7 @@ async fn blocking_commands_go_to_the_master_too() {
 }
 
 #[tokio::test]
-async fn sentinels_that_do_not_answer_are_passed_over() {
+async fn sentinels_that_do_not_answer_are_skipped() {
     let watched = Watched::start();
     let dead = free_port();
     let alive = watched.sentinels[2].port;
@@ -103,7 +103,7 @@ async fn sentinels_that_do_not_answer_are_passed_over() {
 }
 
 #[tokio::test]
-async fn no_sentinel_at_all_is_an_error_that_says_how_many_were_asked_and_why() {
+async fn without_a_sentinel_the_error_says_how_many_were_asked_and_why_they_failed() {
     let (a, b) = (free_port(), free_port());
     let manager = manager(&format!(r#"{{"url":"redis+sentinel://:hunter2@127.0.0.1:{a},127.0.0.1:{b}/main"}}"#));
     let error = manager.connect().await.unwrap_err();
@@ -116,7 +116,7 @@ async fn no_sentinel_at_all_is_an_error_that_says_how_many_were_asked_and_why() 
     assert_eq!(manager.state(), State::Failed);
 }
 
-/// A sentinel that names the server at `master`, whatever that is by now: one that was cut off from the others does so.
+/// A sentinel that always names the server at `master`, like a sentinel that was cut off from the others.
 async fn cut_off_sentinel(master: u16) -> u16 {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -138,7 +138,7 @@ async fn cut_off_sentinel(master: u16) -> u16 {
 async fn a_replica_that_is_named_as_the_master_is_not_used() {
     let master = Server::start(&[]);
     let replica = Server::start(&["--replicaof", "127.0.0.1", &master.port.to_string()]);
-    until("the replica is one", || replica.info("replication", "role").as_deref() == Some("slave"));
+    until("the replica has its role", || replica.info("replication", "role").as_deref() == Some("slave"));
     let (wrong, right) = (cut_off_sentinel(replica.port).await, cut_off_sentinel(master.port).await);
 
     let alone = manager(&format!(r#"{{"url":"redis+sentinel://127.0.0.1:{wrong}/main"}}"#));
@@ -155,7 +155,7 @@ async fn a_replica_that_is_named_as_the_master_is_not_used() {
 }
 
 #[tokio::test]
-async fn a_name_the_sentinels_do_not_know_is_told() {
+async fn a_name_that_the_sentinels_do_not_know_is_in_the_error() {
     let master = Server::start(&[]);
     let sentinel = Server::sentinel(&format!("sentinel monitor main 127.0.0.1 {} 1", master.port));
     let manager = manager(&format!(r#"{{"url":"redis+sentinel://127.0.0.1:{}/other"}}"#, sentinel.port));

@@ -1,5 +1,4 @@
-//! What happens to commands, blocked callers and subscribers when sentinels make another server the master, while the old one
-//! goes on as if nothing had happened.
+//! Commands, blocked callers and subscribers when sentinels promote another server, while the old master still takes writes.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
@@ -18,10 +17,10 @@ use tokio::sync::oneshot;
 use support::sentinels::Watched;
 use support::{Ear, Server, bulk, manager, ok, run, stretched, until, until_async};
 
-/// How long a manager may take to follow a switch. The old master is a master for ten seconds more.
+/// How long a manager may take to follow a switch. The old master stays a master for ten more seconds.
 const FOLLOWED: Duration = Duration::from_secs(4);
 
-/// Has the sentinels make the replica the master, and waits until it says so. The old one does not know yet.
+/// Has the sentinels promote the replica, and waits until the replica is a master. The old master does not know yet.
 fn switch(watched: &Watched, by: usize) {
     watched.sentinels[by].ask(&["SENTINEL", "FAILOVER", "main"]);
     until("the replica is the master", || watched.replica.info("replication", "role").as_deref() == Some("master"));
@@ -31,7 +30,7 @@ fn is_master(server: &Server) -> bool {
     server.info("replication", "role").as_deref() == Some("master")
 }
 
-/// How many connections listen to a sentinel; the others of its kind are not counted.
+/// How many clients listen to a sentinel, without the other sentinels.
 fn listeners(sentinel: &Server) -> usize {
     let clients = sentinel.text(&["CLIENT", "LIST", "TYPE", "PUBSUB"]);
     clients.lines().filter(|line| line.contains(" sub=2 ")).count()
@@ -66,7 +65,7 @@ async fn a_planned_switch_is_followed_while_the_old_master_still_takes_writes() 
     .await;
     assert!(switched.elapsed() < FOLLOWED, "{:?}", switched.elapsed());
     assert!(is_master(&watched.master), "nothing would have been shown: the old master has been told");
-    // From here on nothing goes to the old one.
+    // From here on no write goes to the old master.
     for n in 0..100 {
         run(&manager, &["SET", &format!("after:{n}"), "1"]).await.unwrap();
         assert_eq!(watched.replica.text(&["EXISTS", &format!("after:{n}")]), "1");
@@ -77,9 +76,9 @@ async fn a_planned_switch_is_followed_while_the_old_master_still_takes_writes() 
 }
 
 #[tokio::test]
-async fn a_sentinel_that_swallows_packets_keeps_no_switch_from_being_heard() {
+async fn a_switch_is_noticed_although_one_sentinel_drops_packets() {
     let watched = Watched::start();
-    // Only one is configured: the others must be learnt from it.
+    // One sentinel is configured: the others must be learnt from it.
     let url = format!("redis+sentinel://127.0.0.1:{}/main", watched.sentinels[0].port);
     let manager = manager(&format!(r#"{{"url":"{url}"}}"#));
     assert_eq!(run(&manager, &["SET", "k", "before"]).await.unwrap(), ok());
@@ -98,10 +97,10 @@ async fn a_sentinel_that_swallows_packets_keeps_no_switch_from_being_heard() {
 }
 
 #[tokio::test]
-async fn a_blocked_caller_a_reserved_connection_and_a_subscriber_go_on_at_the_new_master() {
+async fn a_blocked_caller_a_reserved_connection_and_a_subscriber_move_to_the_new_master() {
     let watched = Watched::start();
     let config = format!(r#"{{"url":"{}"}}"#, watched.url());
-    // Nothing else is done with each of these managers.
+    // Each of these managers has no other call.
     let (waits, reserves, listens) = (manager(&config), manager(&config), manager(&config));
     let ear = Arc::new(Ear::default());
     let news = Channel { kind: ChannelKind::Exact, name: "news".into() };
@@ -134,21 +133,21 @@ async fn a_blocked_caller_a_reserved_connection_and_a_subscriber_go_on_at_the_ne
 }
 
 #[tokio::test]
-async fn a_wait_that_goes_on_elsewhere_still_ends_when_its_caller_said() {
+async fn a_blocking_command_that_moved_to_another_server_keeps_its_timeout() {
     let watched = Watched::start();
     let manager = manager(&format!(r#"{{"url":"{}"}}"#, watched.url()));
     let begin = Instant::now();
     let answer = blpop(&manager, "list", "4");
     until("it waits", || blocked(&watched.master));
     switch(&watched, 0);
-    until("it waits at the new master", || blocked(&watched.replica));
+    until("the command waits at the new master", || blocked(&watched.replica));
     assert_eq!(answer.await.unwrap().unwrap(), Reply::Nil);
     let took = begin.elapsed();
     assert!(took >= Duration::from_millis(3900) && took < stretched(Duration::from_millis(6500)), "{took:?}");
     manager.disconnect().await;
 }
 
-/// A sentinel that names the server at `master`, from `epoch`, whatever is true by now. Counts its answers.
+/// A sentinel that always names the server at `master`, from `epoch`. Counts its answers.
 async fn sentinel_of(master: u16, epoch: u64, asked: Arc<AtomicUsize>) -> u16 {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -185,7 +184,7 @@ async fn sentinel_of(master: u16, epoch: u64, asked: Arc<AtomicUsize>) -> u16 {
 }
 
 #[tokio::test]
-async fn a_sentinel_that_was_cut_off_and_names_an_old_master_moves_nobody_back() {
+async fn a_sentinel_that_was_cut_off_and_names_an_old_master_is_ignored() {
     let (old, new) = (Server::start(&[]), Server::start(&[]));
     let asked = [Arc::<AtomicUsize>::default(), Arc::default()];
     let right = sentinel_of(new.port, 5, Arc::clone(&asked[0])).await;
@@ -195,13 +194,13 @@ async fn a_sentinel_that_was_cut_off_and_names_an_old_master_moves_nobody_back()
     manager.connect().await.unwrap();
     for n in 1..=3 {
         let times = usize::try_from(n).unwrap();
-        until_async("the one that was cut off is asked again", || async {
+        until_async("the sentinel that was cut off is asked again", || async {
             asked[1].load(Ordering::Relaxed) >= times && asked[0].load(Ordering::Relaxed) >= 2
         })
         .await;
         assert_eq!(run(&manager, &["INCR", "n"]).await.unwrap(), Reply::Int(n));
     }
-    // A lost connection is no reason to believe it either.
+    // It is ignored also after a lost connection.
     new.ask(&["CLIENT", "KILL", "TYPE", "normal"]);
     until_async("it is back", || async { run(&manager, &["INCR", "n"]).await.is_ok() }).await;
     assert_eq!(old.text(&["DBSIZE"]), "0");
@@ -210,7 +209,7 @@ async fn a_sentinel_that_was_cut_off_and_names_an_old_master_moves_nobody_back()
 }
 
 #[test]
-fn what_can_be_printed_of_a_manager_shows_no_password() {
+fn the_debug_output_of_a_manager_shows_no_password() {
     let text = format!("{:?}", manager(r#"{"url":"redis://:hunter2@127.0.0.1:1"}"#));
     assert!(text.contains("127.0.0.1") && !text.contains("hunter2"), "{text}");
 }

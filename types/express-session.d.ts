@@ -2,33 +2,33 @@
 import session from 'express-session';
 import { SessionStore, IRedisConnection, SessionStoreOptions } from 'redis-backplane';
 
-/** Options of a {@link BackplaneStore}: those of a `SessionStore` too. Unknown names are refused. */
+/** Options of a {@link BackplaneStore}. All options of a `SessionStore` are allowed too. Unknown names are refused. */
 export interface BackplaneStoreOptions extends SessionStoreOptions {
   /**
-   * What becomes of a save when another request has saved the session since this one loaded it. `merge`: each keeps what it changed, by top-level
-   * name; where both changed one, the later save counts. `reject`: the save fails with a `SessionConflictError`. `overwrite`: the later save counts for
-   * everything, as with connect-redis. Default `merge`.
+   * What a save does when another request has saved the session since this request loaded it. `merge`: the changes of both requests are kept, by
+   * top-level name; if both changed the same name, the later save counts. `reject`: the save fails with a `SessionConflictError`. `overwrite`: the
+   * later save replaces the whole session, as with connect-redis. Default `merge`.
    */
   onConflict?: 'merge' | 'reject' | 'overwrite' | undefined;
   /**
-   * The prefix of another store's keys in the same database, such as `sess:` of connect-redis, without regard to namespaces: a session that is not here
-   * is read there, once, and taken over. The other key stays until it expires, so that processes which still use the other store find it;
-   * `destroy` deletes it. Default: none.
+   * The prefix of another store's keys in the same database, such as `sess:` of connect-redis. No namespace is put before the prefix. A session that
+   * this store does not have is read from the other store, once, and taken over. The other store's key stays until it expires, so that processes which
+   * still use the other store find the session; `destroy` deletes the key too. Default: none.
    */
   importFrom?: string | undefined;
 }
 /**
- * A session store for express-session; the same object serves @fastify/session. Sessions of requests that run at once are merged, not overwritten;
- * a session that was destroyed is not brought back by a request that is slower.
+ * A session store for express-session; the same object serves @fastify/session. The changes of concurrent requests are merged, and a slower request
+ * does not bring a destroyed session back.
  *
- * It emits `conflict` (`{ id, reason }`) where a save was dropped because the session was destroyed or lost meanwhile. It emits `disconnect` and
+ * The store emits `conflict` (`{ id, reason }`) when a save was dropped because the session was destroyed or lost meanwhile. It emits `disconnect` and
  * `connect` only with `whenAway: 'none'`: express-session then goes on without sessions, and leaves cookies alone.
  *
  * @example
  * app.use(session({ store: new BackplaneStore(manager), secret, resave: false, saveUninitialized: false }));
  */
 export declare class BackplaneStore extends session.Store {
-  /** The sessions behind it. */
+  /** The store of the sessions. */
   readonly sessions: SessionStore;
   /** @throws RedisError of kind `config`, naming the option. */
   constructor(manager: IRedisConnection, options?: BackplaneStoreOptions);
@@ -40,15 +40,15 @@ export declare class BackplaneStore extends session.Store {
   touch(sid: string, data: session.SessionData, callback?: (error?: unknown) => void): void;
   /** Destroys a session. A slower request does not bring it back. */
   destroy(sid: string, callback?: (error?: unknown) => void): void;
-  /** Every session, by its id. It costs a walk over the whole database. */
+  /** Every session, by its id. The call scans the whole database. */
   all(callback: (error: unknown, sessions?: Record<string, session.SessionData> | null) => void): void;
-  /** How many sessions there are. It costs a walk over the whole database. */
+  /** The number of sessions. The call scans the whole database. */
   length(callback: (error: unknown, length?: number) => void): void;
-  /** Destroys every session. It costs a walk over the whole database. */
+  /** Destroys every session. The call scans the whole database. */
   clear(callback?: (error?: unknown) => void): void;
-  /** The ids of all sessions. It costs a walk over the whole database. */
+  /** The ids of all sessions. The call scans the whole database. */
   ids(callback: (error: unknown, ids?: string[]) => void): void;
-  /** As that of express-session; the session it makes is known by itself, and its data is what the application has put in. */
+  /** As the method of express-session. The made session has no mark, so the application sees only its own data. */
   createSession(req: Parameters<session.Store['createSession']>[0], data: session.SessionData): session.Session & session.SessionData;
 }
 

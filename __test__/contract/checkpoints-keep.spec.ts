@@ -39,9 +39,9 @@ describeBackends('what is kept of checkpoints', (backend) => {
       const ids = await saved(10);
       await store.save('t', 'other', { scope: 's' });
       expect(await store.pin('t', ids[1] as string)).toBe(true);
-      expect(await store.prune('t', { last: 5 })).toBe(6);
-      expect(await states()).toEqual([9, 8, 7, 1]);
-      expect(await store.prune('t', { last: 1 })).toBe(2);
+      expect(await store.prune('t', { last: 5 })).toBe(5);
+      expect(await states()).toEqual([9, 8, 7, 6, 1]);
+      expect(await store.prune('t', { last: 1 })).toBe(3);
       expect(await states()).toEqual([9, 1]);
       expect(await states('s')).toEqual(['other']);
       expect(await store.prune('t', { last: 1 })).toBe(0);
@@ -138,12 +138,15 @@ describeBackends('what is kept of checkpoints', (backend) => {
       expect(await states()).toEqual(['new']);
     });
 
-    test('counts pinned ones, and never takes them', async () => {
+    test('goes by the newest, whether they are pinned or not, and never takes pinned ones', async () => {
       const few = new CheckpointStore(manager, { keep: { last: 3 } });
       for (let n = 0; n < 5; n++) await few.pin('t', (await few.save('t', n)).id);
       await few.save('t', 'a');
       await few.save('t', 'b');
-      expect(await states()).toEqual(['b', 4, 3, 2, 1, 0]);
+      expect(await states()).toEqual(['b', 'a', 4, 3, 2, 1, 0]);
+      await few.save('t', 'c');
+      await few.save('t', 'd');
+      expect(await states()).toEqual(['d', 'c', 'b', 4, 3, 2, 1, 0]);
     });
   });
 

@@ -11,8 +11,10 @@ describeBackends('owners of threads', (backend) => {
   let store: CheckpointStore;
   let resumers: Resumer[] = [];
 
-  beforeEach(() => {
+  beforeEach(async () => {
     manager = backend.manager();
+    // An embedded server lasts as long as one manager is connected to it.
+    await manager.connect();
     store = new CheckpointStore(manager);
   });
   afterEach(async () => {
@@ -162,14 +164,16 @@ describeBackends('owners of threads', (backend) => {
       expect(await store.latest('t')).toBeNull();
     });
 
-    test('any more saves no more, and may end it again', async () => {
+    test('any more saves no more, and may give it back again', async () => {
+      const over = /^CheckpointRun\.\w+: the run is over$/;
       for (const end of ['pause', 'finish'] as const) {
         const run = await taken('t');
         await run.save(1);
         await run[end]();
-        await refusalOf(run.save(2), 'lease-lost', /^CheckpointRun\.save: the run is over$/);
+        await refusalOf(run.save(2), 'lease-lost', over);
+        await run[end]();
         await run.pause();
-        await run.finish();
+        await refusalOf(run.finish('failed'), 'lease-lost', over);
       }
       expect((await store.latest('t'))?.state).toBe(1);
     });

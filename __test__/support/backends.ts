@@ -1,4 +1,4 @@
-/** One contract suite, run on every backend there is: a real redis-server and the embedded engine. */
+/** Runs a contract suite on every backend: a real redis-server, and the embedded engine. */
 import { randomUUID } from 'node:crypto';
 import { type RedisConfig, RedisConnectionManager } from 'redis-backplane';
 import { afterAll, afterEach, beforeAll, beforeEach, describe } from 'vitest';
@@ -6,16 +6,16 @@ import { checkLeaks } from './leaks.ts';
 import { RedisServer } from './redis-server.ts';
 import { stretched } from './starvation.ts';
 
-/** What a manager waits for an answer, on a machine at rest: its default. */
+/** The default of `commandTimeoutMs`, which is meant for a machine at rest. */
 const COMMAND_TIMEOUT_MS = 5_000;
 
 export interface Backend {
   readonly kind: 'redis-server' | 'memory';
-  /** Where a manager reaches it. */
+  /** The URL of the backend. */
   readonly url: string;
-  /** The real server behind it, for what only a real one can do. */
+  /** The real server; `undefined` for the embedded engine. */
   readonly server: RedisServer | undefined;
-  /** New for each test. */
+  /** The namespace, which is new for each test. */
   readonly namespace: string;
   /** A manager in the test's namespace, whose deadline of a command follows the machine; it is disconnected after the test. */
   manager(overrides?: RedisConfig): RedisConnectionManager;
@@ -45,7 +45,7 @@ export function describeBackends(name: string, suite: (backend: Backend) => void
       afterAll(() => server?.[Symbol.asyncDispose]());
       beforeEach(async () => {
         namespace = `test-${randomUUID().slice(0, 8)}`;
-        // What the test before left in its own namespace is none of this one's.
+        // Keys of the previous test, in its own namespace, must not count as leaks of this test.
         await server?.cli('FLUSHALL');
       });
       checkLeaks({ server: () => server, keyPrefix: () => namespace });

@@ -1,6 +1,6 @@
 /**
- * BullMQ's own classes over two managers at once: each command and script they ask for runs on both, and the replies are compared by
- * whoever made this.
+ * BullMQ's own classes over two managers at once. Each command and script of these classes runs on both managers; the caller's function compares the
+ * two replies.
  */
 import { EventEmitter } from 'node:events';
 import { createRequire } from 'node:module';
@@ -13,7 +13,7 @@ interface Script {
 }
 
 type Command = [string, ...CommandArgument[]];
-/** Makes a call on both; `seen` leaves out of a reply what the two may differ in. */
+/** Makes a call on both managers. `seen` removes from a reply the parts that may differ. */
 type Same = <T>(what: string, call: (manager: RedisConnectionManager) => Promise<T>, seen?: (reply: T) => unknown) => Promise<T>;
 type Options = Record<string, unknown>;
 type Factory = (name: string, options: Options) => object;
@@ -39,7 +39,7 @@ interface BullQueue {
 
 const require = createRequire(import.meta.url);
 
-/** Every script BullMQ has. */
+/** Every script of BullMQ. */
 export const scripts = Object.values(require('bullmq/dist/cjs/scripts/index.js') as Record<string, Script>);
 const byName = new Map(scripts.map((script) => [script.name, script]));
 
@@ -51,7 +51,7 @@ const { RedisQueueBackend, QueueKeys, ...producers } = require('bullmq') as {
 };
 export const { FlowProducer, Queue } = producers;
 
-/** What a BullMQ client is asked for beside scripts, as words of a command. */
+/** The methods of a client that BullMQ calls, beside scripts, with the words of their commands. */
 const COMMANDS: Record<string, (...args: never[]) => Command> = {
   set: (key: string, value: number, { PX }: { PX: number }) => ['SET', key, value, 'PX', PX],
   del: (...keys: string[]) => ['DEL', ...keys],
@@ -79,7 +79,7 @@ const COMMANDS: Record<string, (...args: never[]) => Command> = {
   xread: ([{ key, id }]: [{ key: string; id: string }], { BLOCK }: { BLOCK: number }) => ['XREAD', 'BLOCK', BLOCK, 'STREAMS', key, id],
 };
 
-/** Without what chance and clocks decide: the order of a job's fields, the ids of events, times to live to the millisecond. */
+/** A reply without the parts that depend on chance or time: the order of a job's fields, the ids of events, exact times to live. */
 function settled(reply: unknown): unknown {
   if (Array.isArray(reply)) {
     const isJob = reply.includes('timestamp') && reply.every((part) => typeof part === 'string');
@@ -92,7 +92,7 @@ function settled(reply: unknown): unknown {
 }
 
 export class OnBoth {
-  /** The scripts that have run. */
+  /** The names of the scripts that have run. */
   readonly called = new Set<string>();
   readonly #same: Same;
 
@@ -100,7 +100,7 @@ export class OnBoth {
     this.#same = same;
   }
 
-  /** A script and its arguments, as BullMQ hands them to its client, as the words of EVAL. */
+  /** The `EVAL` command for a script and its arguments, which BullMQ passes to its client. */
   #script(versioned: string, given: unknown[]): Command {
     const name = versioned.split(':')[0] as string;
     const script = byName.get(name);
@@ -137,7 +137,7 @@ export class OnBoth {
     };
   }
 
-  /** A backend as BullMQ's classes use it. */
+  /** A backend for BullMQ's classes. */
   backend(queue: string, options: Options = {}): object {
     const keys = new QueueKeys('bull');
     const connection = Object.assign(new EventEmitter(), {
@@ -156,7 +156,7 @@ export class OnBoth {
     });
   }
 
-  /** What Queue and FlowProducer take to make their backends. */
+  /** The function with which `Queue` and `FlowProducer` make their backends. */
   factory(): Factory {
     return (name, options) => this.backend(name, options);
   }

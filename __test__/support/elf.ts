@@ -1,9 +1,9 @@
-/** Programs in the format of Linux, as far as one is looked at to learn what it runs on. */
+/** Minimal ELF files, for tests of the search for the C library. */
 
 /**
- * An ELF file that is nothing but the name of the interpreter it asks for; without one it is linked statically.
+ * An ELF file that contains only the name of its interpreter. Without an interpreter the program is statically linked.
  *
- * @param options `bits` of its numbers, and whether they begin with the low byte. Default: 64, `true`.
+ * @param options `bits`: the size of addresses, default 64. `isLittle`: the byte order is little-endian, default `true`.
  */
 export function elf(interpreter: string | undefined, { bits = 64, isLittle = true }: { bits?: 32 | 64; isLittle?: boolean } = {}): Buffer {
   const is64 = bits === 64;
@@ -21,7 +21,7 @@ export function elf(interpreter: string | undefined, { bits = 64, isLittle = tru
   address(header, header.length, is64 ? 32 : 28);
   half(header, program.length, is64 ? 54 : 42);
   half(header, 1, is64 ? 56 : 44);
-  // 3: the name of the interpreter; 1: code to load.
+  // The type of the program header: 3 is the name of the interpreter, 1 is code to load.
   word(program, interpreter === undefined ? 1 : 3, 0);
   address(program, header.length + program.length, is64 ? 8 : 4);
   address(program, name.length, is64 ? 32 : 16);

@@ -1,9 +1,9 @@
-/** What a call that must fail fails with. */
+/** The error of a call that must fail. */
 import { RedisError, type RedisErrorKind } from 'redis-backplane';
 import { expect } from 'vitest';
 import { within } from './until.ts';
 
-/** How long anything that must settle by itself may take, on a machine that is busy with something else. */
+/** How long a promise may take to settle, on a busy machine. */
 const PATIENCE_MS = 15_000;
 
 /** The RedisError that `promise` rejects with. */
@@ -21,7 +21,7 @@ export async function failureOf(promise: PromiseLike<unknown>, ms = PATIENCE_MS)
   return outcome.error;
 }
 
-/** The same, which must be of that kind, with a message that matches. */
+/** The RedisError that `promise` rejects with. It must have this kind, and a message that matches. */
 export async function refusalOf(promise: PromiseLike<unknown>, kind: RedisErrorKind, message?: RegExp): Promise<RedisError> {
   const error = await failureOf(promise);
   expect(error.redisErrorKind, error.message).toBe(kind);

@@ -1,15 +1,14 @@
 /**
- * Something that answers as a server would, or as no server does: for what a real one cannot be made to say. It reads commands and
- * writes what the test says, word by word.
+ * A fake Redis server, for answers that a real server cannot be made to give. It reads commands, and writes the bytes that the test returns.
  */
 import { createServer, type Socket } from 'node:net';
 
-/** An answer as bytes of the protocol; nothing for none yet. */
+/** Returns the answer to a command as bytes of the protocol; `undefined` for no answer yet. */
 export type Respond = (words: string[], socket: Socket) => string | Buffer | undefined;
 
 export class FakeServer implements AsyncDisposable {
   readonly url: string;
-  /** Connections that were accepted. */
+  /** The number of accepted connections. */
   accepted = 0;
   readonly #end: () => Promise<void>;
 
@@ -18,7 +17,7 @@ export class FakeServer implements AsyncDisposable {
     this.#end = end;
   }
 
-  /** `respond` answers what it is asked; what it leaves unanswered of a handshake, or of `PING`, is answered as Redis does. */
+  /** Starts a server. `respond` is called with each command. If it returns `undefined` for a command of the handshake, or for `PING`, Redis' answer is sent. */
   static async start(respond: Respond): Promise<FakeServer> {
     const sockets = new Set<Socket>();
     const server = createServer((socket) => {
@@ -31,7 +30,7 @@ export class FakeServer implements AsyncDisposable {
         received = Buffer.concat([received, chunk]);
         for (let command = take(received); command !== undefined; command = take(received)) {
           received = received.subarray(command.size);
-          const reply = respond(command.words, socket) ?? courtesy(command.words);
+          const reply = respond(command.words, socket) ?? handshakeAnswer(command.words);
           if (reply !== undefined) socket.write(reply);
         }
       });
@@ -51,7 +50,7 @@ export class FakeServer implements AsyncDisposable {
   }
 }
 
-function courtesy([name]: string[]): string | undefined {
+function handshakeAnswer([name]: string[]): string | undefined {
   if (name === 'HELLO') return '%3\r\n+server\r\n+redis\r\n+version\r\n+7.4.0\r\n+role\r\n+master\r\n';
   if (name === 'PING') return '+PONG\r\n';
   return name === 'CLIENT' || name === 'SELECT' ? '+OK\r\n' : undefined;

@@ -1,10 +1,10 @@
 /**
- * Every feature at work on a topology, and the books of what was promised.
+ * A load of every feature on a topology, with a record of every acknowledged operation, which is compared with Redis at the end.
  *
- * Redis replicates asynchronously: what a master acknowledged and its replica did not have yet is gone with the master. A fault that promotes
- * a replica without the master's help (killed, frozen, cut off) may take that and nothing else: what was acknowledged from the moment at which
- * the replica was last seen to have all, until the old master followed the new one. Such a time is a {@link Window}; all that is lost outside of
- * one is a fault of ours.
+ * Redis replicates asynchronously: writes that a master acknowledged and its replica does not have yet are lost with the master. A fault that promotes
+ * a replica without the master's help (killed, frozen, cut off) may lose only such writes: those that were acknowledged after the replica was last seen
+ * to have all, and before the old master became a replica of the new master. Such a time is a {@link Window}. A loss outside of every window is a defect
+ * of this package.
  */
 import {
   KVStore,
@@ -19,16 +19,16 @@ import type { Random } from './random.ts';
 import { slotOf } from './topology.ts';
 import { until, within } from './until.ts';
 
-/** A time in which a fault was at work, by `performance.now()`. */
+/** The time of a fault, by `performance.now()`. */
 export interface Window {
   fault: string;
   from: number;
   to: number;
-  /** The slots whose unreplicated writes it may take; none where it takes nothing. */
+  /** Says for a slot whether the fault may lose its unreplicated writes. */
   takes: (slot: number) => boolean;
 }
 
-/** Injects something and sees it through. */
+/** Injects a fault, and resolves when it is over. It calls `took` if unreplicated writes may be lost. */
 export type Fault = (took: (from: number, takes: Window['takes']) => void) => Promise<unknown>;
 
 interface Entry {
@@ -56,7 +56,7 @@ const LIVE = ['a', 'b', 'c'];
 const DURABLE = ['d', 'e'];
 const QUEUE = 'q';
 const FLEET = 8;
-/** How far a time here and the one it is compared with may be apart on a busy machine. */
+/** The tolerance when two measured times are compared, on a busy machine. */
 const SLACK_MS = 250;
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -108,7 +108,7 @@ export class FeatureLoad {
     this.#queues = this.#managers.map((one) => new TaskQueue(QUEUE, one, { defaultJobOptions: { keepCompleted: true, keepFailed: true } }));
   }
 
-  /** Begins with everything. */
+  /** Connects, and starts the load of every feature. */
   async start(): Promise<void> {
     await Promise.all(this.#managers.map((one) => one.connect()));
     for (const [at, registry] of this.#registries.entries()) {
@@ -138,7 +138,7 @@ export class FeatureLoad {
     return this.#running;
   }
 
-  /** Does `inject` as a fault. It says, where that is so, which slots' unreplicated writes it may have taken, and from when on. */
+  /** Injects a fault, and records its window. */
   async fault(name: string, inject: Fault): Promise<void> {
     const window: Window = { fault: name, from: performance.now(), to: 0, takes: () => false };
     await inject((from, takes) => Object.assign(window, { from, takes }));
@@ -147,7 +147,7 @@ export class FeatureLoad {
     this.#count(`fault: ${name}`);
   }
 
-  /** Waits until all is well, ends the work, and compares the books. */
+  /** Waits until Redis has recovered, ends the load, and compares the records with Redis. */
   async end(): Promise<void> {
     for (const manager of this.#managers) {
       const well = async () => {
@@ -176,7 +176,7 @@ export class FeatureLoad {
     this.counts[what] = (this.counts[what] ?? 0) + by;
   }
 
-  /** May what was written to the slot in that time be gone? */
+  /** May a write to the slot in this time be lost? */
   #mayBeGone(slot: number, from: number, to: number): boolean {
     return this.windows.some((window) => window.takes(slot) && window.from <= to && from <= window.to);
   }
@@ -212,14 +212,14 @@ export class FeatureLoad {
       if ('value' in set) {
         const got = await this.#attempt(manager.command<string | null>('GET', key));
         if ('value' in got && got.value !== id)
-          this.#later.push({ key, slot: slotOf(key), from: set.entry.to, to: got.entry.to, got: got.value });
+          this.#wrongReads.push({ key, slot: slotOf(key), from: set.entry.to, to: got.entry.to, got: got.value });
       }
       await pause(5);
     }
   }
 
-  /** Reads that gave something else than what was written: judged when every window is known. */
-  readonly #later: { key: string; slot: number; from: number; to: number; got: unknown }[] = [];
+  /** Reads that returned another value than the written value. They are checked at the end, when every window is known. */
+  readonly #wrongReads: { key: string; slot: number; from: number; to: number; got: unknown }[] = [];
 
   async #locks(key: string, kv: KVStore): Promise<void> {
     const holds = this.#holds.get(key) ?? [];
@@ -297,14 +297,14 @@ export class FeatureLoad {
     }
   }
 
-  /** Counts what is not there, or says that it must be. */
+  /** Counts a loss within a window; records any other loss as wrong. */
   #missing(what: string, slot: number, entry: { from: number; to: number }): void {
     if (this.#mayBeGone(slot, entry.from, entry.to)) this.#count('gone with a master');
     else this.wrong.push(`${what} is lost`);
   }
 
   async #compareEntries(): Promise<void> {
-    for (const { key, slot, from, to, got } of this.#later) {
+    for (const { key, slot, from, to, got } of this.#wrongReads) {
       if (got !== null || !this.#mayBeGone(slot, from, to)) this.wrong.push(`GET ${key} gave ${got}`);
     }
     const keys = [...this.#entries.keys()];
@@ -341,12 +341,12 @@ export class FeatureLoad {
 
   readonly #crashes: { id: string; at: number }[] = [];
 
-  /** Live messages that came once more: judged when every window and gap is known. */
+  /** Live messages that arrived a second time. They are checked at the end, when every window and gap is known. */
   readonly #twice: { bus: number; topic: string; n: number; at: number }[] = [];
 
   /**
-   * The nodes of a cluster pass messages on each at its own pace: who has come to another node may hear there what it heard before. So it may be
-   * of a subscriber that was told of its move, and of nobody else.
+   * Each node of a cluster forwards messages at its own pace. So a subscriber that moved to another node may receive there a message that it has
+   * received before. Only a subscriber whose move was reported by `gap` may receive a message twice.
    */
   #compareTwice(): void {
     for (const { bus, topic, n, at } of this.#twice) {
@@ -360,7 +360,7 @@ export class FeatureLoad {
     }
   }
 
-  /** Which faults were at work then. */
+  /** The names of the faults in this time. */
   #around(from: number, to: number): string {
     const at = this.windows.filter((window) => window.from - SLACK_MS <= to && from <= window.to + SLACK_MS);
     return at.length === 0 ? 'no fault' : at.map(({ fault }) => fault).join(', ');
@@ -379,7 +379,7 @@ export class FeatureLoad {
           if (heard.get(topic)?.has(n)) continue;
           this.#count('live messages missed');
           if (this.#gaps[at]?.some((gap) => gap.topic === topic && gap.from <= to && from <= gap.to)) continue;
-          // Between the nodes of a cluster, and on a master that another one replaces, nobody promises them.
+          // Redis does not guarantee live messages between the nodes of a cluster, nor on a master that is being replaced.
           if (this.windows.some((window) => window.from - SLACK_MS <= to && from <= window.to + SLACK_MS))
             this.#count('… and not told, in a fault');
           else this.wrong.push(`bus ${at} missed ${topic} ${n} outside of every gap`);

@@ -1,9 +1,9 @@
-/** What must be gone after each test: connections, keys outside the test's namespace, live handles. */
+/** Checks that a test leaves nothing behind: no connections, no keys outside of its namespace, no live handles. */
 import { afterEach, beforeEach } from 'vitest';
 import type { RedisServer } from './redis-server.ts';
 import { until } from './until.ts';
 
-/** A server learns of a close a little later than the client, and a handle closes after a turn of the loop. */
+/** How long a leak may last: a server notices a close a little later than the client, and a handle closes after a turn of the event loop. */
 const GRACE_MS = 2_000;
 
 export interface LeakChecks {
@@ -38,7 +38,7 @@ export async function expectNoClients(server: RedisServer, named?: string, timeo
     async () => {
       const clients = await server.clients();
       left = clients
-        // What a replica and its master have open to each other is none of a client's.
+        // The connections between a master and its replica are not clients.
         .filter(({ flags }) => !/[MS]/.test(flags ?? ''))
         .filter((client) => named === undefined || client.name?.includes(named) || client['lib-name']?.includes(named))
         .map((client) => `${client.addr} name=${client.name} cmd=${client.cmd}`);
@@ -60,7 +60,7 @@ export async function expectOnlyKeys(server: RedisServer, prefix: string): Promi
     );
 }
 
-/** What keeps the event loop alive now, timers and immediates apart: those are Vitest's own too. */
+/** The resources that keep the event loop alive, without timers and immediates, which Vitest uses too. */
 export function liveHandles(): string[] {
   return process.getActiveResourcesInfo().filter((kind) => !['Timeout', 'Immediate', 'FSReqPromise', 'FSReqCallback'].includes(kind));
 }

@@ -1,6 +1,6 @@
 /**
- * Code in a Node process of its own, with the built package: for what a process does as a whole
- * (exiting, being killed, many of them at once).
+ * Runs code in its own Node process, with the built package: for tests of whole processes (that exit,
+ * that are killed, many at once).
  *
  * The code is a function. Vitest has already turned it into plain JavaScript, and it is sent as
  * text: it sees its parameter and nothing of the file around it.
@@ -14,13 +14,13 @@ import { watchedFolder, watchProcess } from './watched.ts';
 
 export const PACKAGE_ROOT = resolve(import.meta.dirname, '../..');
 
-/** What the code in the child gets. */
+/** The argument of the code in the child. */
 export interface ChildContext<A> {
   /** The package under test. */
   redis: typeof import('redis-backplane');
   /** Reports a value to the parent as one line of JSON. */
   emit(value: unknown): void;
-  /** What the parent passed, through JSON. */
+  /** The parent's `args`, passed as JSON. */
   args: A;
   /** `require` as in a file of the package's root. */
   require: NodeJS.Require;
@@ -84,7 +84,7 @@ export function startFile(file: string, options: Omit<ChildOptions<unknown>, 'ar
 export class Child {
   /** Resolves when the process has ended and its output is complete. */
   readonly ended: Promise<Ended>;
-  /** What it has emitted so far; it grows. */
+  /** The values emitted so far. The array grows. */
   readonly lines: unknown[] = [];
   readonly #process: ChildProcess;
   #stdout = '';
@@ -122,7 +122,7 @@ export class Child {
       child.kill('SIGKILL');
       throw new Error(`${error.message}\nstdout: ${this.#stdout}\nstderr: ${this.#stderr}`, { cause: error });
     });
-    // Whoever does not await the end must not be told of a missed deadline by a crash.
+    // Prevents an unhandled rejection if the caller does not await the end.
     this.ended.catch(() => {});
   }
 

@@ -1,4 +1,4 @@
-/** Producers and workers in processes of their own, for tests that kill, stop and block them. */
+/** Workers in their own processes, for tests that kill, stop and block them. */
 import { type Child, startProcess } from './process.ts';
 
 export interface WorkerArgs {
@@ -12,19 +12,19 @@ export interface WorkerArgs {
   registered?: boolean;
 }
 
-/** What a job's data may ask of the worker process. */
+/** The data of a job, which tell the worker process what to do. */
 export interface Task {
   /** Milliseconds that the processor awaits. */
   sleepMs?: number;
   /** Milliseconds that the processor keeps the event loop busy. */
   blockMs?: number;
-  /** It never settles; `first`: in the hands of its first worker. */
+  /** `true`: the processor never settles. `first`: it never settles in the job's first worker. */
   hang?: boolean | 'first';
-  /** The attempts that fail. */
+  /** The number of attempts that fail. */
   failures?: number;
 }
 
-/** What a worker process tells, in order. */
+/** The lines that a worker process emits, in order. */
 export type WorkerLine =
   | { up: true }
   | { begun: string; attempt: number; stalls: number; at: number }
@@ -74,7 +74,7 @@ export function startWorker(args: WorkerArgs, timeoutMs = 120_000): Child {
   );
 }
 
-/** What of `lines` has the field `name`. */
+/** The lines of `child` that have the field `name`. */
 export function linesWith<K extends string>(child: Child, name: K): Extract<WorkerLine, Record<K, unknown>>[] {
   return (child.lines as WorkerLine[]).filter((line) => name in line) as Extract<WorkerLine, Record<K, unknown>>[];
 }

@@ -1,11 +1,11 @@
-/** What the tests of task queues share. */
+/** Helpers of the task queue's tests. */
 import { RedisError, TaskQueue, type TaskQueueEvents, type TaskQueueOptions } from 'redis-backplane';
 import { afterEach } from 'vitest';
 import type { Backend } from './backends.ts';
 import { until, within } from './until.ts';
 
 export interface Queues {
-  /** A queue on a manager of its own in the test's namespace; it is closed after the test, by force. */
+  /** A queue on its own manager in the test's namespace. It is closed after the test, with `graceMs` 0. */
   queue<T = unknown, R = unknown>(name?: string, options?: TaskQueueOptions): TaskQueue<T, R>;
 }
 
@@ -35,7 +35,7 @@ export function thrown(call: () => unknown): RedisError {
   throw new Error('expected a RedisError, nothing was thrown');
 }
 
-/** Resolves when the counts of a queue are `expected`, those not named being nothing to it. */
+/** Resolves when the counts of a queue are `expected`. States that are not named do not matter. */
 export async function reaches(
   queue: TaskQueue<never, never> | TaskQueue,
   expected: Partial<Awaited<ReturnType<TaskQueue['counts']>>>,
@@ -54,7 +54,7 @@ export async function reaches(
 
 export type Heard = { [E in keyof TaskQueueEvents]: { type: E; event: TaskQueueEvents[E][0] } }[keyof TaskQueueEvents];
 
-/** Everything a queue tells from now on, in order. */
+/** Records every event of a queue from now on, in order. */
 export async function record(queue: TaskQueue): Promise<Heard[]> {
   const heard: Heard[] = [];
   const names = [
@@ -75,7 +75,7 @@ export async function record(queue: TaskQueue): Promise<Heard[]> {
   return heard;
 }
 
-/** A promise and what settles it. */
+/** A promise, and the function that resolves it. */
 export function gate<T = void>(): { opened: Promise<T>; open: (value: T) => void } {
   let open: (value: T) => void = () => {};
   const opened = new Promise<T>((resolve) => {

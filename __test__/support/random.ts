@@ -1,4 +1,4 @@
-/** Random numbers that a failing run can be repeated with: mulberry32. */
+/** Random numbers from a seed (mulberry32), so that a failing run can be repeated. */
 export class Random {
   #state: number;
 

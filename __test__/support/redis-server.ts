@@ -1,8 +1,8 @@
 /**
  * A real redis-server that one test owns: it may be frozen, killed and brought back.
  *
- * Everything the harness itself does on the server goes through a user of its own (`harness`), so
- * that passwords, ACL rules and CLIENT LIST of the test stay as the test made them.
+ * The harness itself uses its own ACL user (`harness`), so that passwords, ACL rules and CLIENT LIST
+ * of the test stay as the test made them.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { randomBytes, randomUUID } from 'node:crypto';
@@ -24,15 +24,15 @@ export interface RedisServerOptions {
   acl?: string[];
   /** Speak TLS on the port; `mutual` also demands a client certificate. */
   tls?: boolean | 'mutual';
-  /** The certificate to show instead of the usual one, and the authority that clients' certificates are of, with `tls`. */
+  /** With `tls`: the server's certificate, instead of the usual one, and the authority that signs the clients' certificates. */
   certificate?: Pick<Certificate, 'certFile' | 'keyFile'> & { caFile: string };
-  /** As `maxmemory` takes it, such as `3mb`. */
+  /** The directive `maxmemory`, such as `3mb`. */
   maxmemory?: string;
-  /** Keep the data over `kill9()` and `restart()`: every write is on disk before it is answered. */
+  /** Keep the data over `kill9()` and `restart()`: every write is written to disk before the answer. */
   durable?: boolean;
-  /** A cluster node; alone it serves no slot until it is given some (see `startCluster`). */
+  /** A cluster node. It serves no slot until it is given slots (see `startCluster`). */
   cluster?: boolean;
-  /** A sentinel that watches `server` under `name`, at a port that is perhaps not the server's own. */
+  /** A sentinel that watches `server` under `name`, at `port`, for example that of a proxy. Default: the server's own port. */
   sentinel?: { name: string; server: RedisServer; port?: number; quorum?: number; downAfterMs?: number };
   /** Further directives; an array gives one line each. */
   config?: Record<string, string | number | (string | number)[]>;
@@ -87,7 +87,7 @@ export class RedisServer implements AsyncDisposable {
         return server;
       } catch (error) {
         await server[Symbol.asyncDispose]();
-        // Another process took the port between the look and the start.
+        // Another process took the port after `freePort()` had found it free: try another port.
         if (!/Address already in use/.test(String((error as Error).message))) throw error;
       }
     }
@@ -110,18 +110,18 @@ export class RedisServer implements AsyncDisposable {
 
   /** The tail of the server's log. */
   get log(): string {
-    // What is wrong with its configuration a server says before it opens its log.
+    // A server reports errors of its configuration before it opens its log, on its standard output.
     const files = ['output', 'log'].map((name) => join(this.dir, name)).filter((file) => existsSync(file));
     return files.flatMap((file) => readFileSync(file, 'utf8').split('\n').slice(-15)).join('\n');
   }
 
-  /** Kills the server: no farewell to clients, nothing saved unless `durable`. Resolves when it is gone. */
+  /** Kills the server (SIGKILL): nothing is saved unless `durable`. Resolves when the process has ended. */
   async kill9(): Promise<void> {
     this.#process?.kill('SIGKILL');
     await within(PATIENCE_MS, this.#ended, 'a killed redis-server to end');
   }
 
-  /** Shuts the server down as an administrator would. Resolves when it is gone; does nothing when it is. */
+  /** Shuts the server down (SIGTERM). Resolves when the process has ended; at once if it is not running. */
   async stop(): Promise<void> {
     this.thaw();
     this.#process?.kill('SIGTERM');
@@ -177,10 +177,10 @@ export class RedisServer implements AsyncDisposable {
       .filter((client) => client.user !== HARNESS_USER);
   }
 
-  /** Has everything been taken that the server has to send, on every connection? */
+  /** Have the clients read everything that the server has sent, on every connection? */
   async drained(): Promise<boolean> {
     if (!(await this.clients()).every(({ omem }) => omem === '0')) return false;
-    // Per connection the kernel says how many bytes are still to be sent, and how many to be read: `tx:rx`, and ports in hex.
+    // For each connection the kernel shows how many bytes are still unsent and unread, as `tx:rx`. Ports are in hex.
     const port = `:${this.port.toString(16).toUpperCase().padStart(4, '0')}`;
     const rows = readFileSync('/proc/net/tcp', 'utf8').split('\n').slice(1);
     return rows
@@ -215,13 +215,13 @@ export class RedisServer implements AsyncDisposable {
     return value;
   }
 
-  /** How often the server has executed a command since it started: the proof that nothing ran twice. */
+  /** How often the server has executed a command since it started. Tests use it to prove that a command ran only once. */
   async calls(command: string): Promise<number> {
     const text = String(await this.cli('INFO', 'commandstats'));
     return Number(new RegExp(`^cmdstat_${command.toLowerCase()}:calls=(\\d+)`, 'm').exec(text)?.[1] ?? 0);
   }
 
-  /** Records what clients other than the harness send from now on, until stopped. */
+  /** Records the commands of all clients other than the harness from now on, until `stop()`. */
   async monitor(): Promise<Monitor> {
     const client = await this.connect();
     const commands: MonitoredCommand[] = [];
@@ -262,7 +262,7 @@ export class RedisServer implements AsyncDisposable {
   async #launch(): Promise<void> {
     mkdirSync(this.dir, { recursive: true });
     const file = join(this.dir, 'redis.conf');
-    // A sentinel and a cluster node keep their state in their own files: written once, theirs after that.
+    // Written only once, because a sentinel rewrites the file with its own state.
     if (!existsSync(file)) writeFileSync(file, this.#configuration());
     const output = openSync(join(this.dir, 'output'), 'a');
     const child = spawn('redis-server', [file, ...(this.#options.sentinel ? ['--sentinel'] : [])], { stdio: ['ignore', output, output] });
@@ -340,14 +340,14 @@ export class RedisServer implements AsyncDisposable {
     return `${lines.join('\n')}\n`;
   }
 
-  /** The address other cluster nodes reach this one at: host, port, bus port. */
+  /** The address at which other cluster nodes reach this node: host, port, bus port. */
   get clusterAddress(): [string, number, number] {
     return [this.host, this.port, this.#clusterPort];
   }
 
-  /** Prepares this server for sentinels that make it a replica, of `master` or of another one that was prepared so. */
+  /** Prepares this server for sentinels that make it a replica, of `master` or of another server prepared for the same `master`. */
   async willBeReplicaOf(master: RedisServer): Promise<void> {
-    // A sentinel has one password for the master and for who may become it.
+    // A sentinel has a single password for the master and for all servers that may become the master.
     await this.cli('ACL', 'SETUSER', HARNESS_USER, `>${master.#harnessPassword}`);
     await this.cli('CONFIG', 'SET', 'masteruser', HARNESS_USER);
     await this.cli('CONFIG', 'SET', 'masterauth', master.#harnessPassword);

@@ -1,6 +1,6 @@
 /**
- * What a fault test works with: servers, proxies and managers of its own. After the test everything is ended, and nothing
- * may be left open: no connection, no pending command, no live handle.
+ * The servers, proxies and managers of a fault test. After the test they are all ended, and nothing may be left open: no connection, no pending
+ * command, no live handle.
  */
 import { type RedisConfig, RedisConnectionManager, type RedisError } from 'redis-backplane';
 import { afterEach, beforeEach } from 'vitest';
@@ -15,7 +15,7 @@ export interface Rig {
   manager(config: RedisConfig | string): RedisConnectionManager;
 }
 
-/** How long anything that must settle by itself may take, on a machine that is busy with something else. */
+/** How long a promise may take to settle, on a busy machine. */
 export const PATIENCE_MS = 15_000;
 
 /** Registers the set-up and the checks for every test of the enclosing file or `describe`. */
@@ -76,7 +76,7 @@ function openOf(manager: RedisConnectionManager): number[] {
 
 export type Settled<T = unknown> = { value: T; error?: undefined } | { value?: undefined; error: RedisError };
 
-/** What each promise settled as; rejects when one has not within {@link PATIENCE_MS}. */
+/** The outcome of each promise. Rejects if a promise has not settled within {@link PATIENCE_MS}. */
 export async function settledAll<T>(promises: PromiseLike<T>[], ms = PATIENCE_MS): Promise<Settled<T>[]> {
   let open = promises.length;
   const all = promises.map((promise) =>
@@ -103,7 +103,7 @@ export async function durationOf(promise: PromiseLike<unknown>, ms = PATIENCE_MS
   return performance.now() - begin;
 }
 
-/** Everything a manager tells, in order. */
+/** Records the events of a manager, in order. */
 export function recordEvents(manager: RedisConnectionManager) {
   const states: string[] = [];
   const errors: RedisError[] = [];

@@ -1,6 +1,6 @@
 /**
- * Packages that the documentation's fragments import and this repository does not install: of each only what the fragments use, as that
- * package's own types have it.
+ * Types of the packages that the documentation's fragments import and this repository does not install. Of each package only the parts that the
+ * fragments use are declared, as in the package's own types.
  */
 
 declare module 'express' {

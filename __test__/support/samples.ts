@@ -1,7 +1,7 @@
 /**
  * The code samples of the documentation, as programs.
  *
- * A fence's info string says what becomes of its sample:
+ * A fence's info string says how its sample is checked:
  *
  * | info string | type-checked | run |
  * |---|---|---|
@@ -13,7 +13,7 @@
  * | `js` | no | as it stands, by Node, on `memory://` and on a server |
  * | `cjs` | no | the same, as CommonJS |
  *
- * `// prints <text>` in a sample that is run is what it must print, in that order.
+ * Each comment `// prints <text>` of a sample that is run names a line that the sample must print, in this order.
  */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
@@ -21,7 +21,7 @@ import { dirname, join } from 'node:path';
 import ts from '@typescript/typescript6';
 import { root } from '../../scripts/root.mjs';
 
-/** What becomes of a sample. */
+/** How a sample is checked. */
 export type SampleUse = 'run' | 'server' | 'service' | 'test' | 'fragment';
 
 /** One fence of a page. */
@@ -46,16 +46,16 @@ const USES: Readonly<Record<string, Pick<Sample, 'language' | 'use'>>> = {
   js: { language: 'js', use: 'run' },
   cjs: { language: 'cjs', use: 'run' },
 };
-/** Fences that hold no program of this package's. Whatever is not named here or above is refused, so that no sample is left out unseen. */
+/** Languages of fences that contain no sample. Any other unknown info string is refused, so that no sample is silently left out. */
 const OTHER = ['', 'sh', 'text', 'json', 'yaml', 'dockerfile', 'mermaid', 'lua', 'rust', 'toml', 'diff'];
 
-/** Every Markdown file of the repository but those of others' sources, from the root. */
+/** Every Markdown file of the repository, without vendored sources, as paths from the root. */
 export function markdownPages(): string[] {
   const list = execFileSync('git', ['ls-files', '-co', '--exclude-standard', '-z', '--', '*.md'], { cwd: root, encoding: 'utf8' });
   return list.split('\0').filter((page) => page !== '' && !page.startsWith('vendor/'));
 }
 
-/** The samples of a page, in order. Throws for a fence that says nothing of the kind it is. */
+/** The samples of a page, in order. Throws for a fence without a known info string. */
 export function samplesOf(page: string, markdown: string): Sample[] {
   return fencesOf(markdown).flatMap(({ info, line, text }): Sample[] => {
     const use = USES[info];
@@ -91,12 +91,12 @@ function fencesOf(markdown: string): Fence[] {
   return fences;
 }
 
-/** What the comments of a sample say that it prints. */
+/** The lines that a sample must print, from its comments. */
 export function printedBy(sample: Sample): string[] {
   return [...sample.text.matchAll(/\/\/ prints (.+)$/gm)].map(([, text = '']) => text.trim());
 }
 
-/** The samples as files that Node runs, and what is wrong with their types. */
+/** The samples as files that Node runs, and their type errors. */
 export interface CompiledSamples {
   /** The file of a sample that is run. */
   fileOf(sample: Sample): string;

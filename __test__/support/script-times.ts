@@ -1,4 +1,4 @@
-/** How long each script of the package holds a server up, by the server's own clock. */
+/** Measures how long each script of the package blocks a server, by the server's own clock. */
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -8,7 +8,7 @@ import type { RedisServer } from './redis-server.ts';
 const SOURCE = new URL('../../src/', import.meta.url);
 const FOLDERS = ['kv', 'queue', 'registry', 'bus/durable', 'sessions'];
 
-/** Every script of the package, as `scripts.rs` puts it together: its name by the digest that servers know it by. */
+/** The names of all scripts of the package, by SHA-1 digest. The texts are put together as in `scripts.rs`. */
 export function scriptNames(): Map<string, string> {
   const names = new Map<string, string>();
   for (const folder of FOLDERS) {
@@ -29,10 +29,10 @@ export function scriptNames(): Map<string, string> {
   return names;
 }
 
-/** By script, or by command for what is none, milliseconds of one call. */
+/** Milliseconds of one call, by script, or by command if it is not a script. */
 export type Times = Map<string, number>;
 
-/** Has the server note how long every command takes. Where this user may do that (root, on Linux) other processes take the processor from it less. */
+/** Makes the server log the time of every command. As root on Linux, the server gets real-time priority, so that other processes interrupt it less. */
 export async function watchTimes(server: RedisServer): Promise<void> {
   spawnSync('chrt', ['--fifo', '--pid', '10', String(server.pid)]);
   await server.cli('CONFIG', 'SET', 'slowlog-max-len', '100000');
@@ -41,8 +41,8 @@ export async function watchTimes(server: RedisServer): Promise<void> {
 }
 
 /**
- * Milliseconds for which the server has wanted a processor and had none: the machine's other processes had it, or the machine's host. The server's
- * clock goes on meanwhile. Nothing where the system does not say.
+ * Milliseconds for which the server waited for a processor, because other processes or the machine's host used it. The server's clock goes on
+ * meanwhile. `undefined` on systems other than Linux.
  */
 export function kept(server: RedisServer): number | undefined {
   if (process.platform !== 'linux') return undefined;
@@ -51,7 +51,10 @@ export function kept(server: RedisServer): number | undefined {
   return waited + stolen;
 }
 
-/** The longest call of each script since the last look. Where a script was called very often one call in a hundred may have been interrupted, and is left out. */
+/**
+ * The longest call of each script since the previous call of this function. The slowest hundredth of a script's calls is left out, because the system may
+ * have interrupted them.
+ */
 export async function longestCalls(reader: RedisConnectionManager, names: Map<string, string>): Promise<Times> {
   const log = (await reader.command('SLOWLOG', 'GET', '-1')) as [number, number, number, string[]][];
   await reader.command('SLOWLOG', 'RESET');

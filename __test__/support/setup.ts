@@ -1,11 +1,11 @@
-/** Before every file of tests. */
+/** Runs before every test file. */
 import { takeCoverage } from 'node:v8';
 import { afterAll, vi } from 'vitest';
 import { stretched } from './starvation.ts';
 
-// What a test waits for has a deadline of its own, which says what was missing; this one ends what waits for ever.
+// Each wait of a test has its own deadline, whose message says what was missing. This deadline only ends a test that waits for ever.
 const timeoutMs = stretched(120_000);
 vi.setConfig({ testTimeout: timeoutMs, hookTimeout: timeoutMs });
 
-// Vitest ends its processes with a signal: what they have executed is written while they live, if NODE_V8_COVERAGE says where to.
+// Vitest ends its processes with a signal, and then Node writes no coverage. So the coverage is written before, if NODE_V8_COVERAGE names a folder.
 afterAll(() => takeCoverage());

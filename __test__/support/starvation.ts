@@ -1,13 +1,12 @@
-/** How much of a processor this process gets when it wants a whole one: what deadlines of tests follow. */
+/** Measures how much of a processor this process gets. The deadlines of tests are stretched accordingly. */
 
-/** Processor time that a measurement takes. */
+/** The processor time of a measurement. */
 const SPIN_MS = 20;
-/** Beyond this the machine is no place for tests with deadlines. */
-const MOST = 12;
+/** The largest factor. On a slower machine, tests with deadlines fail. */
+const MAX_FACTOR = 12;
 
 /**
- * How many times slower than alone this process runs at the moment: 1 on a machine with a processor to spare, 4 where four processes share
- * one.
+ * The factor by which this process is slower at the moment than on an idle machine: 1 with an idle processor, 4 if four processes share one processor.
  */
 export function starvation(): number {
   const before = process.cpuUsage();
@@ -18,34 +17,34 @@ export function starvation(): number {
     used = (user + system) / 1_000;
   }
   const tookMs = Number(process.hrtime.bigint() - began) / 1e6;
-  return Math.min(MOST, Math.max(1, tookMs / used));
+  return Math.min(MAX_FACTOR, Math.max(1, tookMs / used));
 }
 
-/** `ms` of a machine that has nothing else to do, in the time of this one as it is now: for upper bounds of what a test has measured. */
+/** The time that `ms` on an idle machine take on this machine now. Use it for upper bounds of measured times. */
 export function stretched(ms: number): number {
   return ms * starvation();
 }
 
-/** A point in time that moves on while the machine is starved. */
+/** A deadline that is postponed while other processes use the processor. */
 export class Deadline {
   readonly #restMs: number;
   readonly #began = performance.now();
   #ms: number;
 
-  /** @param ms until it, on a machine at rest. */
+  /** @param ms The time until the deadline, on an idle machine. */
   constructor(ms: number) {
     this.#restMs = ms;
     this.#ms = ms;
   }
 
-  /** The milliseconds until it, 0 once it has passed. The machine is looked at only when the time seems to be over. */
+  /** The milliseconds until the deadline, 0 once it has passed. The machine is measured only when the time seems to be over. */
   left(): number {
     const waited = performance.now() - this.#began;
     if (waited >= this.#ms) this.#ms = stretched(this.#restMs);
     return Math.max(0, this.#ms - waited);
   }
 
-  /** How long that was. */
+  /** The time since the start, for error messages. */
   toString(): string {
     return `${Math.round(performance.now() - this.#began)} ms (${Math.round(this.#restMs)} ms on a machine at rest)`;
   }

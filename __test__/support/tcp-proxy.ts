@@ -1,9 +1,9 @@
 /**
  * A TCP proxy that breaks connections on purpose.
  *
- * It forwards each accepted connection to one target. What goes wrong is said per direction with
- * `set` and may be changed at any time; a change holds at once for open connections too. Random
- * choices come from a seed, so that a run can be repeated.
+ * It forwards each accepted connection to one target. `set` sets the faults of each direction, at any
+ * time; a change affects open connections at once. Random choices come from a seed, so that a run
+ * can be repeated.
  */
 import { connect, createServer, type NetConnectOpts, type Server, type Socket } from 'node:net';
 import { freePort } from './port.ts';
@@ -12,19 +12,19 @@ import { Random } from './random.ts';
 /** A fixed number, or a range from which each use draws one. */
 export type Amount = number | readonly [min: number, max: number];
 
-/** What happens to the bytes of one direction. Byte counts start anew for each connection and each `set`. */
+/** The faults of one direction. Byte counts start at 0 for each connection and after each `set`. */
 export interface LaneFaults {
-  /** Hold each piece for so many milliseconds before it goes on. */
+  /** Hold each piece for this many milliseconds before it is forwarded. */
   delayMs?: Amount;
-  /** Forward at most so many bytes at a time, each in a write (and a packet) of its own. */
+  /** Forward at most this many bytes at a time, each piece in its own write (and packet). */
   pieceBytes?: Amount;
-  /** Forward nothing, closes included, until this is lifted; what came meanwhile then goes on. */
+  /** Forward nothing, not even closes, until this fault is lifted. Then the held bytes are forwarded. */
   blackHole?: boolean;
-  /** Forward so many bytes, then end both sides of the connection. */
+  /** Forward this many bytes, then end both sides of the connection. */
   cutAfterBytes?: Amount;
-  /** Forward so many bytes, then swallow the rest of what comes next and reset both sides. */
+  /** Forward this many bytes, then drop the rest of the current chunk and reset both sides. */
   dropAfterBytes?: Amount;
-  /** Forward so many bytes, then send FIN this way; the other direction goes on. */
+  /** Forward this many bytes, then send FIN in this direction; the other direction goes on. */
   halfCloseAfterBytes?: Amount;
 }
 
@@ -33,7 +33,7 @@ export interface Faults {
   up?: LaneFaults;
   /** From the server to the client. */
   down?: LaneFaults;
-  /** Accept new connections, but never connect them to the server nor answer. */
+  /** Accept new connections, but neither connect them to the server nor answer. */
   silent?: boolean;
 }
 
@@ -83,13 +83,13 @@ export class TcpProxy implements AsyncDisposable {
     return `redis://${this.host}:${this.port}`;
   }
 
-  /** Replaces all faults. Counts of bytes start anew, also on open connections. */
+  /** Replaces all faults. Byte counts start at 0, also on open connections. */
   set(faults: Faults): void {
     this.#faults = faults;
     for (const pair of this.#pairs) pair.apply(faults, this.#random);
   }
 
-  /** Lifts every fault; connections held in a black hole go on where they stood. */
+  /** Lifts every fault. Connections that were held go on where they stopped. */
   heal(): void {
     this.set({});
   }
@@ -123,7 +123,7 @@ export class TcpProxy implements AsyncDisposable {
     for (const pair of [...this.#pairs]) pair.cut();
   }
 
-  /** Refuses, and resets what is open. Afterwards the proxy holds no handle. */
+  /** Stops listening, and resets the open connections. After that the proxy has no open handle. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.refuse();
     this.reset();
@@ -191,15 +191,15 @@ class Pair {
     this.#lanes?.up.stop();
     this.#lanes?.down.stop();
     for (const socket of this.#sockets) {
-      // While its FIN is on the way a socket cannot be reset, and would be left open by trying to.
+      // A socket whose FIN is on its way cannot be reset: the attempt would leave it open.
       if (!socket.connecting && !socket.writableEnded) socket.resetAndDestroy();
-      // A reset by itself waits until what was written is gone, which a peer that reads nothing never lets happen.
+      // `resetAndDestroy()` alone would wait until the written bytes are sent, which never happens if the peer does not read.
       socket.destroy();
     }
   }
 }
 
-/** What a lane does when it has forwarded its number of bytes. */
+/** The action of a direction that has forwarded its number of bytes. */
 type Limit = { bytes: number; act: 'cut' | 'drop' | 'half-close' };
 
 interface Ends {
@@ -271,7 +271,7 @@ class Lane {
     return undefined;
   }
 
-  /** Forwards what waits until there is nothing more to do now. Runs at most once at a time. */
+  /** Forwards waiting bytes until none can be forwarded now. At most one call runs at a time. */
   async #move(): Promise<void> {
     if (this.#moving) return;
     this.#moving = true;
@@ -314,12 +314,12 @@ class Lane {
     if (piece.length < chunk.length) this.#queue.unshift(chunk.subarray(most));
     if (this.#limit) this.#limit.bytes -= piece.length;
     this.#count.forwarded(piece.length);
-    // The callback comes when the kernel has the bytes, so each piece is a write of its own.
+    // The callback comes when the kernel has the bytes, so each piece is its own write.
     await new Promise<void>((resolve) => {
       this.#wake = resolve;
       this.#to.write(piece, () => resolve());
     });
-    // One turn of the loop, in which a receiver in this process reads the piece before the next comes.
+    // One turn of the event loop, so that a receiver in this process reads the piece before the next piece arrives.
     if (this.#faults.pieceBytes !== undefined) await new Promise((resolve) => setImmediate(resolve));
   }
 
@@ -335,7 +335,7 @@ class Lane {
       return;
     }
     this.#to.end();
-    // What still comes is read and forgotten, so that the sender never blocks.
+    // Further bytes are read and dropped, so that the sender never blocks.
     this.#from.removeAllListeners('data').on('data', (chunk: Buffer) => this.#count.dropped(chunk.length));
     this.#from.resume();
   }

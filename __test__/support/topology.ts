@@ -1,12 +1,12 @@
-/** Clusters whose masters have replicas, and servers under sentinels: started, switched, moved about. */
+/** Clusters whose masters have replicas, and servers under sentinels, with their failovers and moves of slots. */
 import { RedisServer, type RedisServerOptions, startCluster } from './redis-server.ts';
 import { TcpProxy } from './tcp-proxy.ts';
 import { until } from './until.ts';
 
-/** How long a topology may take to come to what it was told. */
+/** How long a topology may take to reach a requested state. */
 const PATIENCE_MS = 60_000;
 
-/** The hash slot of a key: CRC16 (XMODEM) of its hash tag, or of all of it. */
+/** The hash slot of a key: CRC16 (XMODEM) of its hash tag, or of the whole key. */
 export function slotOf(key: string): number {
   const tag = /^[^{]*\{([^}]+)\}/.exec(key)?.[1] ?? key;
   let crc = 0;
@@ -17,17 +17,17 @@ export function slotOf(key: string): number {
   return crc % 16_384;
 }
 
-/** Is it a master, as it says itself? `false` where it does not answer. */
+/** Does the server say that it is a master? `false` if it does not answer. */
 export async function isMaster(server: RedisServer): Promise<boolean> {
   return server.running && String(await server.cli('ROLE').catch(() => '')).startsWith('master');
 }
 
-/** How far `server` is in what is replicated. */
+/** The replication offset of `server`. */
 async function offsetOf(server: RedisServer): Promise<number> {
   return Number(await server.info('master_repl_offset'));
 }
 
-/** Resolves when `replica` has all that `master` had at the call. */
+/** Resolves when `replica` has every write that `master` had at the time of the call. */
 export async function replicated(master: RedisServer, replica: RedisServer): Promise<void> {
   const offset = await offsetOf(master);
   const has = async () => (await replica.info('master_link_status')) === 'up' && Number(await replica.info('slave_repl_offset')) >= offset;
@@ -42,13 +42,13 @@ async function proxiesOf(servers: readonly RedisServer[], seed: number | undefin
 
 /** Options of a topology. */
 export interface TopologyOptions extends RedisServerOptions {
-  /** Puts a proxy in front of every server, with that seed; clients, replicas and sentinels come through it. */
+  /** Puts a proxy with this seed in front of every server. Clients, replicas and sentinels connect through it. */
   proxySeed?: number;
 }
 
 /** A cluster whose masters have a replica each. */
 export class ReplicatedCluster implements AsyncDisposable {
-  /** Those that were masters at the start, then their replicas, in the same order. */
+  /** The nodes that were masters at the start, then their replicas, in the same order. */
   readonly nodes: readonly RedisServer[];
   readonly ids: ReadonlyMap<RedisServer, string>;
   readonly proxies: ReadonlyMap<RedisServer, TcpProxy>;
@@ -61,7 +61,7 @@ export class ReplicatedCluster implements AsyncDisposable {
 
   static async start(masters = 3, { proxySeed, ...options }: TopologyOptions = {}): Promise<ReplicatedCluster> {
     const config = { 'cluster-replica-validity-factor': 0, 'cluster-migration-barrier': 9, 'repl-ping-replica-period': 1 };
-    // A replica that never heard anything of its master is in no slot map: hence the pings.
+    // Frequent pings, because a replica appears in `CLUSTER SLOTS` only after its master has sent it something.
     const given = { ...options, config: { ...config, ...options.config } };
     const nodes = await startCluster(masters, given);
     const replicas = await Promise.all(nodes.map(() => RedisServer.start({ ...given, cluster: true })));
@@ -75,7 +75,7 @@ export class ReplicatedCluster implements AsyncDisposable {
     const cluster = new ReplicatedCluster(all, ids, proxies);
     await Promise.all(
       replicas.map(async (replica, at) => {
-        // Everyone at once: gossip takes seconds.
+        // Every node is met directly, because gossip takes seconds.
         for (const node of all) if (node !== replica) await replica.cli('CLUSTER', 'MEET', ...node.clusterAddress);
         const master = ids.get(nodes[at] as RedisServer) as string;
         const follow = async () => (await replica.cli('CLUSTER', 'REPLICATE', master)) === 'OK';
@@ -94,7 +94,7 @@ export class ReplicatedCluster implements AsyncDisposable {
     return `redis+cluster://${this.nodes.map((node) => `${node.host}:${this.portOf(node)}`).join(',')}`;
   }
 
-  /** Where clients reach a node. */
+  /** The port at which clients reach a node. */
   portOf(node: RedisServer): number {
     return this.proxies.get(node)?.port ?? node.port;
   }
@@ -105,7 +105,7 @@ export class ReplicatedCluster implements AsyncDisposable {
     return this.nodes[(at + this.nodes.length / 2) % this.nodes.length] as RedisServer;
   }
 
-  /** Resolves when every node that runs knows all of them, and says that every slot is served. */
+  /** Resolves when every running node knows all running nodes, and reports that every slot is served. */
   async agreed(): Promise<void> {
     const running = this.nodes.filter((node) => node.running);
     const settled = async (node: RedisServer): Promise<boolean> => {
@@ -121,7 +121,7 @@ export class ReplicatedCluster implements AsyncDisposable {
     return this.nodes.filter((_, at) => are[at]);
   }
 
-  /** The slots that `node` says it has. */
+  /** The slots of `node`, by its own report. */
   async slotsOf(node: RedisServer): Promise<Set<number>> {
     const me = /^.*myself.*$/m.exec(String(await node.cli('CLUSTER', 'NODES')))?.[0] ?? '';
     const slots = new Set<number>();
@@ -136,7 +136,7 @@ export class ReplicatedCluster implements AsyncDisposable {
   async failover(replica: RedisServer): Promise<void> {
     const id = this.ids.get(replica) as string;
     const done = async () => {
-      // Asked again where votes were not to be had.
+      // Repeated, because a failover may fail for want of votes.
       if (!(await isMaster(replica))) await replica.cli('CLUSTER', 'FAILOVER');
       return isMaster(replica);
     };
@@ -147,7 +147,7 @@ export class ReplicatedCluster implements AsyncDisposable {
     }
   }
 
-  /** The first step of moving `slot`: from now on its keys go, one by one. */
+  /** The first step of moving `slot`: from now on its keys can be moved, one by one. */
   async open(slot: number, from: RedisServer, to: RedisServer): Promise<void> {
     await to.cli('CLUSTER', 'SETSLOT', slot, 'IMPORTING', this.ids.get(from) as string);
     await from.cli('CLUSTER', 'SETSLOT', slot, 'MIGRATING', this.ids.get(to) as string);
@@ -162,7 +162,7 @@ export class ReplicatedCluster implements AsyncDisposable {
     }
   }
 
-  /** The last step. */
+  /** The last step of moving `slot`: it belongs to `to`. */
   async close(slot: number, to: RedisServer): Promise<void> {
     const others = (await this.masters()).filter((node) => node !== to);
     for (const node of [to, ...others]) await node.cli('CLUSTER', 'SETSLOT', slot, 'NODE', this.ids.get(to) as string);
@@ -193,7 +193,7 @@ export class Sentinels implements AsyncDisposable {
   }
 
   static async start(replicas = 2, { proxySeed, ...given }: TopologyOptions = {}): Promise<Sentinels> {
-    // Beats every second, so that a sentinel knows soon how a replica stands.
+    // A ping every second, so that a sentinel soon knows the state of a replica.
     const options = { ...given, config: { 'repl-ping-replica-period': 1, ...given.config } };
     const servers = await Promise.all(Array.from({ length: replicas + 1 }, () => RedisServer.start(options)));
     const [master, ...others] = servers as [RedisServer, ...RedisServer[]];
@@ -215,7 +215,7 @@ export class Sentinels implements AsyncDisposable {
     return `redis+sentinel://${this.sentinels.map((one) => `${one.host}:${one.port}`).join(',')}/main`;
   }
 
-  /** Resolves when every sentinel knows the others and every server, and thinks well of them. */
+  /** Resolves when every sentinel knows the other sentinels and every server, and reports the status `ok`. */
   async agreed(): Promise<void> {
     const expected = new RegExp(`status=ok,.*slaves=${this.servers.length - 1},sentinels=${this.sentinels.length}`);
     for (const sentinel of this.sentinels) {
@@ -224,12 +224,12 @@ export class Sentinels implements AsyncDisposable {
     }
   }
 
-  /** Where clients reach a server. */
+  /** The port at which clients reach a server. */
   portOf(server: RedisServer): number {
     return this.proxies.get(server)?.port ?? server.port;
   }
 
-  /** The server that the sentinels name. */
+  /** The master by the sentinels' report. */
   async named(): Promise<RedisServer> {
     for (const sentinel of this.sentinels) {
       const said = (await sentinel.cli('SENTINEL', 'get-master-addr-by-name', 'main').catch(() => [])) as string[];
@@ -239,7 +239,7 @@ export class Sentinels implements AsyncDisposable {
     throw new Error('no sentinel names a master');
   }
 
-  /** A planned switch. Resolves with the new master. */
+  /** A planned failover. Resolves with the new master. */
   async failover(): Promise<RedisServer> {
     const before = await this.named();
     const begin = async () => (await (this.sentinels[0] as RedisServer).cli('SENTINEL', 'FAILOVER', 'main')) === 'OK';
@@ -247,7 +247,7 @@ export class Sentinels implements AsyncDisposable {
     return this.promoted(before);
   }
 
-  /** Resolves with the master that is another one than `before`. */
+  /** Resolves with the new master, once another server than `before` is the master. */
   async promoted(before: RedisServer): Promise<RedisServer> {
     const other = async () => {
       const now = await this.named();

@@ -1,18 +1,18 @@
 /**
- * Waiting for a condition with a deadline: the only place in the tests that owns a timer for waiting. Deadlines are those of a machine at
- * rest; on a starved one they are as much longer as it is slower.
+ * Waits for a condition, with a deadline. No other file of the tests has a timer for waiting. Deadlines are given for a machine at rest; on a busy
+ * machine they are longer by the factor by which the machine is slower.
  */
 import { Deadline } from './starvation.ts';
 
 export interface UntilOptions {
   /** How long the condition may take to hold. Milliseconds, default 5 000. */
   timeoutMs?: number;
-  /** What is waited for, as the words after "timed out after … waiting for". */
+  /** The condition in words, for the message "timed out after … waiting for …". */
   what: string;
 }
 
 /**
- * Resolves with the first truthy value `condition` gives, and rejects at the deadline.
+ * Resolves with the first truthy value that `condition` returns, and rejects at the deadline.
  *
  * A condition that throws counts as "not yet"; its last error is the `cause` of the rejection. A
  * condition whose promise never settles does not outlive the deadline. `what` may be a function, to
@@ -40,7 +40,7 @@ export async function until<T>(
   }
 }
 
-/** Settles as `promise` does, or rejects when it has not after `ms` milliseconds. */
+/** Settles as `promise` does, or rejects after `ms` milliseconds. */
 export function within<T>(ms: number, promise: PromiseLike<T>, what = 'a promise'): Promise<T> {
   return before(new Deadline(ms), promise, what);
 }
@@ -62,7 +62,7 @@ async function before<T>(deadline: Deadline, promise: PromiseLike<T>, what: stri
   }
 }
 
-/** Gives the event loop a turn; after some turns also the processor, for up to 10 ms. */
+/** Waits for a turn of the event loop; after some turns it sleeps for up to 10 ms, so that other processes get the processor. */
 function pause(round: number): Promise<void> {
   return new Promise((resolve) => {
     if (round < 5) setImmediate(resolve);

@@ -1,9 +1,9 @@
 /**
- * Processes and folders that must not outlive the test process, however that ends.
+ * Processes and folders that must not outlive the test process, whichever way the test process ends.
  *
  * One shell process per test process holds the read end of a pipe. When the pipe closes (exit, crash,
- * kill -9) it kills every process still listed and removes the folder they were given. Nothing here
- * keeps the event loop alive.
+ * kill -9) it kills every process that is still listed and removes the folder. Nothing here keeps the
+ * event loop alive.
  */
 import { spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -21,19 +21,19 @@ function watchedRoot(): string {
   // Short, because a Unix socket's path has at most 104 characters on some systems.
   root = mkdtempSync(join(tmpdir(), 'rbt-'));
   mkdirSync(join(root, 'pids'));
-  // A process group of its own: Ctrl-C in the terminal must not reach it before it has cleaned up.
+  // In its own process group, so that Ctrl-C in the terminal does not end it before it has cleaned up.
   const watcher = spawn('/bin/sh', ['-c', script, 'sh', root], { stdio: ['pipe', 'ignore', 'ignore'], detached: true });
   watcher.unref();
   (watcher.stdin as unknown as { unref(): void }).unref();
   return root;
 }
 
-/** A new empty folder, removed when this process ends if not before. */
+/** A new empty folder, which is removed when this process ends. */
 export function watchedFolder(): string {
   return mkdtempSync(join(watchedRoot(), 'd'));
 }
 
-/** Has `pid` killed when this process ends; call the result when it has ended by itself. */
+/** Kills the process `pid` when this process ends. Call the returned function when the process has ended by itself. */
 export function watchProcess(pid: number): () => void {
   const file = join(watchedRoot(), 'pids', String(pid));
   writeFileSync(file, '');

@@ -1,4 +1,4 @@
-//! Messages of the bus, live and durable, whoever wrote them, and the messages in flight of a consumer.
+//! Live and durable messages of the bus from any writer, and the messages in flight of a consumer.
 //!
 //! The first byte of an input chooses the reader.
 #![no_main]
@@ -29,7 +29,7 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
-/// The id of a request is what a parser of JSON finds.
+/// The id of a request is the one that a JSON parser finds.
 fn request_of(reply: Bytes) {
     let found = fuzzing::request_of(&reply);
     if let (Some(id), Ok(Value::Object(whole))) = (found, serde_json::from_slice(&reply)) {

@@ -1,7 +1,7 @@
-//! The arguments of every call: bad ones are refused by name, repeating nothing; every call is answered.
+//! The arguments of every call. Bad arguments are refused by name and never quoted; every call is answered.
 //!
-//! The calls reach no server: their manager is closed. The first two bytes of an input choose the call, the others are its arguments as
-//! JSON: `{"$":"…"}` is what JSON has no word for, an array is bytes.
+//! The calls reach no server, because their manager is closed. The first two bytes of an input choose the call. The other bytes are its
+//! arguments as JSON: `{"$":"…"}` is a value that JSON has no form for, an array is bytes.
 #![no_main]
 
 mod common;
@@ -40,7 +40,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     }
 });
 
-/// Calls that wait for time to pass, or last until something ends them.
+/// Calls that wait for a time, or last until another call ends them.
 const LASTING: [&str; 8] = [
     "bus.wait",
     "kv.wait",
@@ -52,7 +52,7 @@ const LASTING: [&str; 8] = [
     "queue.addAndWait",
 ];
 
-/// What the refusals begin with of calls that begin with each of these.
+/// For calls with each of these prefixes: the start of their refusals.
 const OWNERS: [(&str, &[&str]); 4] = [
     ("bus.", &["MessageBus", "DeadLetters"]),
     ("kv.", &["KVStore", "Lock", "deduplicateEvent", "once"]),
@@ -79,7 +79,7 @@ fn arg<'a>(value: &'a Value, bytes: &'a mut Vec<u8>) -> Arg<'a> {
     }
 }
 
-/// Calls the verb at that place of its class, unless it lasts.
+/// Calls the verb at this place of its class, unless the call lasts.
 fn call_of<T: Class>(at: usize, target: &T, args: &[Arg<'_>], answer: Answer) -> Option<&'static str> {
     let verb = &T::VERBS[at];
     if LASTING.contains(&verb.name) {

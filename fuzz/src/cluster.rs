@@ -1,7 +1,7 @@
-//! What a hostile node of a cluster says: `CLUSTER SLOTS`, `CLUSTER INFO`, redirections.
+//! The answers of a hostile node of a cluster: `CLUSTER SLOTS`, `CLUSTER INFO`, redirections.
 //!
-//! What is learnt does not depend on how the bytes arrive, agrees with itself, and can be connected to.
-//! The first byte of an input says how large the pieces are; 0: it is a redirection.
+//! The learnt slot map does not depend on how the bytes arrive, is consistent, and has valid addresses. The first byte of an input is the
+//! size of the pieces; with 0 the input is a redirection.
 #![no_main]
 
 mod common;
@@ -19,6 +19,6 @@ fuzz_target!(|input: &[u8]| {
     }
     let (whole, addresses) = fuzzing::mapped(bytes, usize::MAX);
     let (pieces, _) = fuzzing::mapped(bytes, usize::from(*size));
-    assert_eq!(whole, pieces, "how bytes arrive changes nothing");
+    assert_eq!(whole, pieces, "the result does not depend on how the bytes arrive");
     common::check(&addresses);
 });

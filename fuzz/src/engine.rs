@@ -1,7 +1,7 @@
-//! The embedded engine on arbitrary bytes from two clients: no bytes make it panic, hang or lose another engine.
+//! The embedded engine with arbitrary bytes from two clients: no bytes make it panic or hang, or affect another engine.
 //!
-//! A line feed doubled in the input (`\n\n`) hands over to the other client. A panic on the engine's thread, which the
-//! engine itself survives, ends the process here.
+//! A double line feed in the input (`\n\n`) switches to the other client. A panic on the engine's thread ends the process here, although
+//! the engine itself survives it.
 #![no_main]
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,8 +11,8 @@ use redis_backplane::embedded::{self, Control};
 
 static RUNS: AtomicU64 = AtomicU64::new(0);
 
-/// Left out is CLIENT KILL, after which the data waits a minute for its clients, so that many runs would need the memory
-/// of all that they left behind. Numbers of any size stay in: what they ask for is bounded.
+/// The commands that are left out. After CLIENT KILL an engine keeps its data for a minute, so that many runs would need too much memory.
+/// Numbers of any size stay in, because their effect is bounded.
 fn is_modest(input: &[u8]) -> bool {
     !input.windows(4).any(|word| word.eq_ignore_ascii_case(b"kill"))
 }
@@ -30,14 +30,14 @@ fuzz_target!(|input: &[u8]| -> Corpus {
     let mut rest = input;
     for client in clients.iter().cycle() {
         let turn = rest.windows(2).position(|pair| pair == b"\n\n").map_or(rest.len(), |at| at + 1);
-        // A client that was closed for what it sent takes no more.
+        // A client that the engine has closed accepts no more bytes.
         let _ = client.try_write(&rest[..turn]);
         rest = rest.get(turn + 1..).unwrap_or_default();
         if rest.is_empty() {
             break;
         }
     }
-    // Answered when all that came before has run; the clients, and so the engine, may be gone by then.
+    // The answer comes after all commands before it. The clients, and so the engine, may be gone by then.
     let _ = control.flush();
     Corpus::Keep
 });

@@ -1,8 +1,8 @@
-//! The first words with a hostile server: `HELLO`, `AUTH`, `CLIENT`, `SELECT`, `PING`, `INFO`, `ROLE`.
+//! The handshake with a hostile server: `HELLO`, `AUTH`, `CLIENT`, `SELECT`, `PING`, `INFO`, `ROLE`.
 //!
-//! What comes of them does not depend on how the bytes arrive. No error holds the password, whatever the server repeats; what is known of
-//! the server holds it only where it calls itself so.
-//! The first byte of an input chooses what the client has to say, the second one how large the pieces are.
+//! The outcome does not depend on how the bytes arrive. No error has the password, even if the server quotes it. The server's description
+//! has the password only where it is the server's own name. The first byte of an input chooses the configuration, and the second byte is
+//! the size of the pieces.
 #![no_main]
 
 mod common;
@@ -26,7 +26,7 @@ fuzz_target!(|input: &[u8]| {
         if choice & 4 == 0 { fuzzing::greeted(&config, bytes, piece) } else { fuzzing::role(&config, bytes, piece) }
     };
     let whole = told(usize::MAX);
-    assert_eq!(whole, told(usize::from(*size)), "how bytes arrive changes nothing");
+    assert_eq!(whole, told(usize::from(*size)), "the result does not depend on how the bytes arrive");
     let has_password = matches!(choice % 4, 1 | 2);
     let is_repeated = |said: &str| has_password && said.contains(common::SECRET);
     match whole {

@@ -1,7 +1,7 @@
-//! Records of a queue, whoever wrote them: jobs, how far they are, messages of an outbox.
+//! Records of a queue from any writer: jobs, their progress, messages of an outbox.
 //!
-//! What is put together comes apart into the same; a record that cannot be read is damaged, and said to be. The first byte of an input
-//! chooses; what follows is in parts.
+//! An encoded record is decoded to the same record. A record that cannot be read is reported as damaged. The first byte of an input
+//! chooses the record; the rest is in parts.
 #![no_main]
 
 mod common;

@@ -1,6 +1,5 @@
-//! The options of every constructor, as the JSON that crosses: an error names the option and what was expected, and repeats no value.
-//!
-//! The first byte of an input chooses whose options they are.
+//! The options of every constructor, as the JSON that crosses. An error names the option and the expected value, and quotes no given
+//! value. The first byte of an input chooses the constructor.
 #![no_main]
 
 mod common;
@@ -44,7 +43,7 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
-/// A configuration that is accepted shows no secret.
+/// The debug output of an accepted configuration shows no secret.
 fn config(json: &str) -> Result<()> {
     let (config, _) = Config::parse(json)?;
     let shown = format!("{config:?}");

@@ -1,13 +1,13 @@
-//! The reply reader on arbitrary bytes: it never panics, and what it reads does not depend on how the bytes arrive.
+//! The reply reader with arbitrary bytes: it never panics, and the replies do not depend on how the bytes arrive.
 //!
-//! The first two bytes of an input say how large the pieces are, and what a reply may take.
+//! The first two bytes of an input are the size of the pieces, and the limit of a reply.
 #![no_main]
 
 use bytes::BytesMut;
 use libfuzzer_sys::fuzz_target;
 use redis_backplane::resp::{ProtocolError, Read, Reader};
 
-/// Everything read of `pieces`, and the error it ended with.
+/// The replies in `pieces`, and the error at the end.
 fn read<'a>(limit: usize, pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Read>, Option<ProtocolError>) {
     let (mut reader, mut buffer, mut replies) = (Reader::new(limit), BytesMut::new(), Vec::new());
     for piece in pieces {

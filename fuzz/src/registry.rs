@@ -1,6 +1,6 @@
-//! Records and events of a registry, whoever wrote them: what is told of a worker has each name once, and says what its record says.
+//! Records and events of a registry from any writer: the JSON of a worker has each name once, and agrees with the record.
 //!
-//! The first byte of an input chooses: rows and entries as a server's replies, or the seven parts of a row.
+//! The first byte of an input chooses the form: rows and entries as a server's replies, or the seven parts of a row.
 #![no_main]
 
 mod common;

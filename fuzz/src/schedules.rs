@@ -1,6 +1,6 @@
-//! Records of schedules, whoever wrote them, and the cron lines in them: nothing ticks before its time, or for ever.
+//! Records of schedules from any writer, and their cron lines: no schedule ticks too early, or without end.
 //!
-//! The first byte of an input chooses, the next eight are the time; what follows is in parts.
+//! The first byte of an input chooses the form, the next eight are the time; the rest is in parts.
 #![no_main]
 
 mod common;

@@ -1,7 +1,7 @@
-//! What a hostile sentinel says: the handshake, `+switch-master`, the master's address and epoch, other sentinels.
+//! The answers of a hostile sentinel: the handshake, `+switch-master`, the master's address and epoch, other sentinels.
 //!
-//! What is learnt does not depend on how the bytes arrive, can be connected to, and is bounded; no error repeats the password.
-//! The first byte of an input chooses what the client has to say, the second one how large the pieces are.
+//! The learnt addresses do not depend on how the bytes arrive, are valid, and are bounded in number. No error quotes the password. The
+//! first byte of an input chooses the configuration, and the second byte is the size of the pieces.
 #![no_main]
 
 mod common;
@@ -21,7 +21,7 @@ fuzz_target!(|input: &[u8]| {
     let (config, _) = Config::parse(CONFIGS[usize::from(*choice) % CONFIGS.len()]).expect("a configuration");
     let (whole, addresses) = fuzzing::listened(&config, bytes, usize::MAX);
     let (pieces, _) = fuzzing::listened(&config, bytes, usize::from(*size));
-    assert_eq!(whole, pieces, "how bytes arrive changes nothing");
+    assert_eq!(whole, pieces, "the result does not depend on how the bytes arrive");
     common::check(&addresses);
     if choice % 2 == 1 {
         assert!(!whole.contains(common::SECRET), "a password is repeated: {whole}");

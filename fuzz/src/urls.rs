@@ -1,4 +1,4 @@
-//! URLs of every scheme: an error repeats nothing of one, and what is read of one is what is read of the same said again.
+//! URLs of every scheme: an error quotes no part of the URL, and a URL that is written again from the result gives the same result.
 #![no_main]
 
 mod common;
@@ -9,7 +9,7 @@ use redis_backplane::bullmq::ioredis_options;
 use redis_backplane::connection::fuzzing::{Url, read_url};
 use redis_backplane::connection::{Address, Config, Target};
 
-/// A URL that says the same.
+/// A URL with the same meaning.
 fn say((target, tls, username, password, db): &Url) -> String {
     let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
     let user_info = match (username, password) {
@@ -53,7 +53,7 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
-/// Is the secret in the URL as its password only: behind a colon and before the last `@` of what stands before the path?
+/// Is the secret in the URL as the password only: after a colon, and before the last `@` before the path?
 fn is_password(text: &str) -> bool {
     let Some((_, rest)) = text.split_once("://") else { return false };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();

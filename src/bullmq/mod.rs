@@ -1,18 +1,18 @@
-//! `BullMQ` on a manager's connections: what its client interface needs beyond plain commands.
+//! `BullMQ` on a manager's connections: the parts of its client interface beyond plain commands.
 //!
 //! # Promises
 //!
-//! - Replies have the shapes of RESP2, whatever the server speaks: that is what `BullMQ` reads.
-//! - A script is sent by its digest and loaded where the server does not know it; in a transaction its text goes along, so that no
-//!   part of one can fail for want of it.
-//! - The blocking commands of one bridge share one connection, which is restored when it is lost, and bears the name that
-//!   `BullMQ` looks for in `CLIENT LIST`.
-//! - No key is changed: `BullMQ` has a prefix of its own, and the manager's namespace is not put before it.
+//! - Replies have the shapes of RESP2, which `BullMQ` reads, whatever protocol the server uses.
+//! - A script is called by its digest, and loaded where the server does not know it. A transaction sends the text instead, so that no
+//!   part of it can fail because the script is unknown.
+//! - The blocking commands of one bridge share one connection. It is restored when it is lost, and has the name that `BullMQ` looks
+//!   for in `CLIENT LIST`.
+//! - No key is changed: `BullMQ` has its own prefix, and the manager's namespace is not added.
 //!
 //! | file | what |
 //! |---|---|
 //! | `scripts` | calls of scripts, and transactions with them |
-//! | `shape` | RESP3 replies as RESP2 would have them |
+//! | `shape` | converts RESP3 replies to the shapes of RESP2 |
 //! | `options` | the configuration of a manager as options of ioredis |
 
 mod options;
@@ -32,13 +32,13 @@ use crate::verb::{Call, Class, Verb, verbs};
 
 pub use options::ioredis_options;
 
-/// A client of `BullMQ`, as the native side sees it.
+/// The native part of a client for `BullMQ`.
 #[derive(Debug)]
 pub struct Bridge {
     manager: Manager,
-    /// By the number that the face gave them.
+    /// The scripts, by the number that the face gave them.
     scripts: RwLock<Vec<Option<Script>>>,
-    /// For blocking commands, where it has a connection of its own for them.
+    /// The connection for blocking commands, if the client has one.
     reserved: Option<Reserved>,
 }
 
@@ -63,8 +63,8 @@ impl Class for Bridge {
 }
 
 impl Bridge {
-    /// On `manager`; with `blocking` in the options it has a connection for blocking commands, called `connectionName`, whose
-    /// notices go to `outlet`.
+    /// A client on `manager`. With the option `blocking` it has a connection for blocking commands with the name `connectionName`, and
+    /// the events of this connection go to `outlet`.
     ///
     /// # Errors
     ///
@@ -93,14 +93,14 @@ fn event(notice: &Notice) -> String {
     .to_string()
 }
 
-/// Waits until the manager is connected, however many attempts that takes: `BullMQ` asks once and never again.
+/// Waits until the manager is connected. It repeats the attempt without end, because `BullMQ` calls it only once.
 fn connect(bridge: &Bridge, call: Call<'_>) {
     let manager = bridge.manager.clone();
     call.run(|_| {
         Ok(async move {
             let mut failures = 0;
             loop {
-                // Only the user opens again what the user has closed.
+                // Only the user may reopen a manager that the user has closed.
                 if matches!(manager.state(), State::Closing | State::Closed) {
                     return Err(Error::new(ErrorKind::Closed, "the connection manager is closed"));
                 }
@@ -120,7 +120,7 @@ fn connect(bridge: &Bridge, call: Call<'_>) {
     });
 }
 
-/// The words of a command that does not block, or does so on a connection that is opened for it.
+/// Arguments: the words of a command. A blocking command gets a new connection of its own.
 fn command(bridge: &Bridge, call: Call<'_>) {
     match words(&call, 0).and_then(|words| bridge.manager.prepare(&words)) {
         Ok((command, Dispatch::Shared)) => bridge.manager.submit(command, Sink::Answer(call.answer, shape::resp2)),
@@ -131,12 +131,12 @@ fn command(bridge: &Bridge, call: Call<'_>) {
     }
 }
 
-/// The words of a command for the connection of blocking commands.
+/// Arguments: the words of a command for the connection of blocking commands.
 fn block(bridge: &Bridge, call: Call<'_>) {
     let prepare = || -> Result<(&Reserved, Command, Dispatch)> {
         let words = words(&call, 0)?;
         let (mut command, way) = bridge.manager.prepare(&words)?;
-        // It takes nothing away, so it may be asked again.
+        // `XREAD` removes nothing, so it may be sent again.
         command.safe |= words.first().is_some_and(|name| name.eq_ignore_ascii_case(b"XREAD"));
         Ok((bridge.reserved()?, command, way))
     };
@@ -149,7 +149,7 @@ fn block(bridge: &Bridge, call: Call<'_>) {
     }
 }
 
-/// Whether to try once only.
+/// Argument: whether to make only one attempt.
 fn open(bridge: &Bridge, call: Call<'_>) {
     call.run(|call| {
         let tries = if call.at(0) == Arg::Bool(true) { Tries::One } else { Tries::Endless };
@@ -176,7 +176,7 @@ fn close(bridge: &Bridge, call: Call<'_>) {
     });
 }
 
-/// What the face has made words of, from one argument on.
+/// The words of a command, from argument `from` on.
 fn words<'a>(args: &Arguments<'a>, from: usize) -> Result<Vec<&'a [u8]>> {
     args.from(from)
         .iter()

@@ -1,4 +1,4 @@
-//! What a manager is told, as the options of ioredis: for versions of `BullMQ` that make their own connections.
+//! The configuration of a manager as options of ioredis, for versions of `BullMQ` that open their own connections.
 
 use serde_json::{Map, Value, json};
 
@@ -7,11 +7,11 @@ use crate::connection::tls::TlsOptions;
 use crate::connection::{Config, Target};
 use crate::error::{Error, Result};
 
-/// The options, with the password in the clear: the client that gets them needs it.
+/// The options, with the password in plain text, because ioredis needs it.
 ///
 /// # Errors
 ///
-/// `config` where ioredis has no options for it: an engine inside the process, a cluster, a password that is asked for.
+/// `config` where ioredis has no such options: for an embedded engine, a cluster, and a password function.
 pub fn ioredis_options(config: &Config) -> Result<Value> {
     let mut options = Map::new();
     let mut put = |name: &str, value: Value| drop(options.insert(name.to_owned(), value));
@@ -70,7 +70,7 @@ pub fn ioredis_options(config: &Config) -> Result<Value> {
     Ok(Value::Object(options))
 }
 
-/// `addressMap` as ioredis has it: its names have no brackets.
+/// `addressMap` in the form of ioredis, which has IPv6 addresses without brackets.
 fn nat_map(config: &Config) -> Value {
     let entries = config.address_map.iter().map(|(announced, reachable)| {
         (format!("{}:{}", announced.host, announced.port), json!({ "host": reachable.host, "port": reachable.port }))
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_comes_apart_into_options() {
+    fn a_url_becomes_separate_options() {
         let got =
             options(r#"{"url":"redis://us%20er:p%40ss@h:7000/3","connectTimeoutMs":1500,"namespace":"n"}"#).unwrap();
         let want = json!({
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ioredis_cannot_be_told_is_refused_with_what_to_use() {
+    fn a_target_without_options_of_ioredis_is_refused_with_an_alternative() {
         for json in [r#"{"url":"memory://x"}"#, r#"{"url":"redis+cluster://:hunter2@h"}"#] {
             let error = options(json).unwrap_err();
             assert!(error.message().contains("bullmqConnection(manager)"), "{error}");

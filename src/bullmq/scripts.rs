@@ -1,4 +1,4 @@
-//! Scripts by number, and transactions in which they run.
+//! Scripts by number, and transactions with scripts.
 
 use std::collections::HashSet;
 
@@ -13,7 +13,7 @@ use crate::resp::{self, Reply};
 use crate::telemetry::Metrics;
 use crate::verb::Call;
 
-/// Takes a script: its number, and its text.
+/// Defines a script. Arguments: its number, and its text.
 pub(super) fn define(bridge: &Bridge, call: Call<'_>) {
     call.at_once(|call| {
         let at = index(call.id(0)?);
@@ -27,7 +27,7 @@ pub(super) fn define(bridge: &Bridge, call: Call<'_>) {
     });
 }
 
-/// Runs a script: its number, how many of what follows are keys, the keys and the arguments.
+/// Runs a script. Arguments: its number, the number of keys, the keys, the script's arguments.
 pub(super) fn run(bridge: &Bridge, call: Call<'_>) {
     call.send(&bridge.manager, shape::resp2, |call| {
         let run = Run::read(bridge, &call.args)?;
@@ -36,8 +36,8 @@ pub(super) fn run(bridge: &Bridge, call: Call<'_>) {
     });
 }
 
-/// `MULTI`, commands and scripts, `EXEC`. Each one is how many arguments it has and these: the words of a command behind `null`, or
-/// what [`run`] takes. Gives for each a list of the error line or `null`, and the reply.
+/// `MULTI`, commands and scripts, `EXEC`. Arguments: for each command or script the number of its arguments, then `null` and the words
+/// of a command, or the arguments of [`run`]. Returns for each a list of the error line or `null`, and the reply.
 pub(super) fn transaction(bridge: &Bridge, call: Call<'_>) {
     call.send(&bridge.manager, results, |call| pack(bridge, call));
 }
@@ -57,7 +57,7 @@ fn pack(bridge: &Bridge, call: &Call<'_>) -> Result<Command> {
         } else {
             let run = Run::read(bridge, &Arguments::of("runCommand", own))?;
             let (keys, arguments) = (run.keys(), run.arguments().iter().copied());
-            // With its text it cannot be unknown; what comes behind it in the transaction needs the digest only.
+            // The first call in the transaction sends the text, so later calls of the script need the digest only.
             let is_first = sent.insert(run.script.digest().to_owned());
             payload.extend_from_slice(&if is_first {
                 run.script.call_with_text(keys, arguments)
@@ -108,11 +108,11 @@ fn index(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-/// The results of a transaction one by one, failed ones too: the others were executed.
+/// The results of a transaction one by one. A failed command has an error, because Redis executes the others.
 fn results(reply: Reply, _metrics: &Metrics) -> Result<Outcome> {
     let results = match reply {
         Reply::Array(mut replies) if matches!(replies.last(), Some(Reply::Array(_))) => replies.pop(),
-        // It was not executed; that says why.
+        // The transaction was not executed; the error line says why.
         other => Some(Reply::Array(Manager::transaction_outcome(other)?)),
     };
     let Some(Reply::Array(results)) = results else {
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_result_that_failed_stands_beside_those_that_did_not() {
+    fn a_failed_result_is_returned_with_the_other_results() {
         let queued = || Reply::Simple("QUEUED".into());
         let executed = Reply::Array(vec![Reply::Int(1), Reply::Error("ERR no".into()), Reply::Double(1.5)]);
         let reply = Reply::Array(vec![Reply::Simple("OK".into()), queued(), queued(), queued(), executed]);

@@ -11,7 +11,7 @@ pub(super) fn resp2(reply: Reply, _metrics: &Metrics) -> Result<Outcome> {
     Ok(Outcome::Reply(flat(reply)))
 }
 
-/// Maps become fields and values in turn, doubles text, booleans numbers, sets arrays.
+/// Maps become arrays of keys and values in turn, doubles become text, booleans numbers, and sets arrays.
 pub(super) fn flat(reply: Reply) -> Reply {
     match reply {
         Reply::Map(pairs) => Reply::Array(pairs.into_iter().flat_map(|(k, v)| [flat(k), flat(v)]).collect()),
@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_only_resp3_has_becomes_what_resp2_has() {
+    fn types_of_resp3_become_types_of_resp2() {
         let bulk = |text: &'static str| Reply::Bulk(text.into());
         let map = Reply::Map(vec![(bulk("a"), Reply::Double(2.0)), (bulk("b"), Reply::Set(vec![Reply::Bool(true)]))]);
         assert_eq!(flat(map), Reply::Array(vec![bulk("a"), bulk("2"), bulk("b"), Reply::Array(vec![Reply::Int(1)])]));

@@ -1,7 +1,7 @@
 //! The messages of one subscribed topic or pattern that wait for JavaScript.
 //!
-//! A feed sends messages to JavaScript until a window of them is in flight; JavaScript says how many it has taken. Further
-//! messages are queued here. Past the bounds the oldest is dropped, so that the connection is read whatever JavaScript does.
+//! A feed sends messages to JavaScript until a window of them is in flight. JavaScript says how many it has taken. Further messages
+//! are queued here. Beyond the bounds the oldest message is dropped, so that the connection is read even while JavaScript is blocked.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::{Bus, topic};
 use crate::arguments::Arguments;
-use crate::connection::{Channel, ChannelKind, Listener, Manager, Message, Subscription};
+use crate::connection::{Channel, ChannelKind, ChannelMessage, Listener, Manager, Subscription};
 use crate::crossing::{Arg, Outcome, Outlet, at_end_of_batch};
 use crate::error::{Error, Result};
 use crate::keys::Namespace;
@@ -85,7 +85,7 @@ impl Live {
 
     /// Removes a feed. Returns the subscription to end, if it was confirmed.
     fn remove(&self, id: u64) -> Option<Subscription> {
-        // Removed before the subscription is ended: that reaches into the connection, where no lock may be held.
+        // The entry is removed first, because no lock may be held while the subscription is ended.
         let entry = self.feeds.lock().remove(&id)?;
         entry.feed.end();
         entry.confirmed.map(|confirmed| confirmed.subscription)
@@ -131,7 +131,7 @@ pub(super) fn subscribe(bus: &Bus, call: Call<'_>) {
 pub(super) fn unsubscribe(bus: &Bus, call: Call<'_>) {
     let bus = bus.clone();
     call.run(|call| {
-        // At once, whatever the answer is.
+        // The feed ends at once, even if the server does not confirm.
         let ended = bus.live.remove(call.id(0)?).map(Subscription::end);
         Ok(async move {
             if let Some(ended) = ended {
@@ -188,7 +188,7 @@ impl Bounds {
 /// The messages of one topic or pattern.
 struct Feed {
     id: u64,
-    /// For a pattern: the namespace that is taken off the channels.
+    /// For a pattern: the namespace to remove from the names of channels.
     strip: Option<Namespace>,
     outlet: Outlet,
     metrics: Arc<Metrics>,
@@ -258,7 +258,7 @@ impl Feed {
         self.send(&mut state);
     }
 
-    /// Sends as many queued messages as the window has room for. Under the lock, so that the order is kept.
+    /// Sends as many queued messages as the window has room for. The caller holds the lock, so that the order is kept.
     fn send(&self, state: &mut FeedState) {
         let ready = state.take();
         if ready.is_empty() {
@@ -328,7 +328,7 @@ impl FeedState {
 }
 
 impl Listener for Feed {
-    fn message(&self, message: &Message) {
+    fn message(&self, message: &ChannelMessage) {
         let topic = match &self.strip {
             None => None,
             Some(namespace) => match namespace.strip(&message.channel) {
@@ -401,14 +401,14 @@ mod tests {
     }
 
     #[test]
-    fn past_the_bound_the_oldest_is_dropped_and_counted() {
+    fn beyond_the_bound_the_oldest_message_is_dropped_and_counted() {
         let mut state = state(3, 1 << 20);
         assert_eq!((1..=3).map(|size| state.add(message(size))).sum::<u64>(), 0);
-        assert_eq!(state.take().len(), 3, "as many are sent ahead as may wait");
+        assert_eq!(state.take().len(), 3, "the window is as large as maxPending");
         let dropped: u64 = (1..=10).map(|size| state.add(message(size))).sum();
         assert_eq!((dropped, state.dropped, state.queued.len()), (7, 7, 3));
         assert_eq!(state.queued.front().map(QueuedMessage::size), Some(8));
-        assert!(state.take().is_empty(), "nothing goes until something was taken");
+        assert!(state.take().is_empty(), "the window is full until JavaScript takes a message");
         assert_eq!(state.queued_bytes, 8 + 9 + 10);
     }
 
@@ -418,7 +418,7 @@ mod tests {
         assert_eq!(state.add(message(WINDOW_BYTES * 3)), 0);
         assert_eq!(state.take().len(), 1);
         assert_eq!(state.add(message(200)), 0);
-        assert_eq!(state.add(message(50)), 1, "the bytes that wait are bounded too");
+        assert_eq!(state.add(message(50)), 1, "the waiting bytes are bounded too");
         assert!(state.take().is_empty());
     }
 }

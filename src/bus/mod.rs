@@ -5,9 +5,9 @@
 //! - The server confirms a subscription before its call is answered: every message that is published afterwards arrives.
 //! - One subscription on the server per topic and manager, for any number of subscribers. It is restored after a lost connection,
 //!   and the subscribers get an event that says how long messages may have been missed.
-//! - Messages that wait for JavaScript are bounded in number and bytes, also while its event loop is blocked. Dropped messages
+//! - Messages that wait for JavaScript are bounded in number and bytes, also while the event loop is blocked. Dropped messages
 //!   are counted.
-//! - Messages are bytes here: their JSON is made and read in V8.
+//! - Rust handles messages as bytes; V8 writes and parses the JSON.
 //!
 //! | file | what |
 //! |---|---|
@@ -91,7 +91,7 @@ impl Class for Bus {
 }
 
 impl Bus {
-    /// On `manager`, in the namespace that the options name inside the manager's.
+    /// A bus on `manager`, in the namespace that the options name inside the manager's namespace.
     ///
     /// # Errors
     ///
@@ -118,7 +118,7 @@ impl Bus {
     }
 }
 
-/// What [`is_topic`] accepts, for errors.
+/// The texts that [`is_topic`] accepts, for errors.
 const A_TOPIC: &str = "a string of 1 to 1024 bytes without control characters, with no ~ at its start or after a colon";
 
 /// May the text name a topic, a pattern of topics or a group?

@@ -1,6 +1,6 @@
 //! Requests: published on a topic, answered on this process' one reply channel.
 //!
-//! A reply names its request in its member `re`. Nothing else of the reply is read here.
+//! A reply names its request in its member `re`. This file reads nothing else of the reply.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -14,7 +14,7 @@ use tokio::sync::{Mutex as AsyncMutex, oneshot};
 use tokio::time::timeout;
 
 use super::{Bus, publish, topic};
-use crate::connection::{Channel, Listener, Message, Subscription, Target};
+use crate::connection::{Channel, ChannelMessage, Listener, Subscription, Target};
 use crate::crossing::Outcome;
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::sync::{Mutex, MutexGuard};
@@ -52,7 +52,7 @@ impl OpenRequests {
         self.0.lock()
     }
 
-    /// Settles one request. An unknown id is a request that nobody waits for any more.
+    /// Settles one request. An unknown id belongs to a request whose caller has stopped waiting.
     fn settle(&self, id: &[u8], outcome: Result<Bytes>) {
         let waiting = self.lock().remove(id);
         if let Some(waiting) = waiting {
@@ -69,7 +69,7 @@ impl OpenRequests {
     }
 }
 
-/// An entry of [`OpenRequests`]; removed when this is dropped.
+/// An entry of [`OpenRequests`]. The drop removes it.
 struct Ticket {
     open: Arc<OpenRequests>,
     id: Bytes,
@@ -88,12 +88,12 @@ struct ReplyChannel {
     metrics: Arc<Metrics>,
     /// Is the connection being restored?
     lost: AtomicBool,
-    /// Has the subscription ended for good?
+    /// Has the subscription ended?
     ended: AtomicBool,
 }
 
 impl Listener for ReplyChannel {
-    fn message(&self, message: &Message) {
+    fn message(&self, message: &ChannelMessage) {
         match request_of(&message.payload) {
             Some(id) => self.open.settle(&id, Ok(message.payload.clone())),
             None => self.metrics.bus_malformed.add(1),
@@ -177,7 +177,7 @@ fn outcome(settled: Result<Result<Bytes>, oneshot::error::RecvError>) -> Result<
     }
 }
 
-/// Publishes a request once the reply channel is subscribed.
+/// Publishes a request after the subscription to the reply channel is confirmed.
 async fn send(bus: &Bus, operation: Operation, channel: &Bytes, message: &[u8], delivery: &mut Delivery) -> Result<()> {
     subscribe_to_replies(bus).await?;
     *delivery = Delivery::MaybeExecuted;
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reply_names_its_request_wherever_it_does() {
+    fn the_request_of_a_reply_is_found_at_any_place() {
         assert_eq!(id(r#"{"re":"a-1","msg":{}}"#).as_deref(), Some("a-1"));
         assert_eq!(id(r#" {"msg":{"re":"no"}, "re" : "a-2"}"#).as_deref(), Some("a-2"));
         assert_eq!(id(r#"{"re":"a\"3"}"#).as_deref(), Some("a\"3"));
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_none_is_malformed() {
+    fn a_reply_without_a_request_is_malformed() {
         for text in ["", "{", r#"{"re":"#, r#"{"re":"a"#, r#"{"re":5}"#, "[]", "null", r#"{"msg":1}"#] {
             assert_eq!(id(text), None, "{text}");
         }

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use super::call;
 use super::{Inner, scripts};
 use crate::backoff::Backoff;
-use crate::connection::{Channel, ChannelKind, Command, Listener, Message, Packed, Subscription};
+use crate::connection::{Channel, ChannelKind, ChannelMessage, Command, Listener, Packed, Subscription};
 use crate::error::{Error, ErrorKind, Result};
 use crate::keys::checkpoints::SHARES;
 use crate::lifecycle;
@@ -139,7 +139,7 @@ impl DeathListener for CrashListener {
 struct GapListener(Weak<Inner>);
 
 impl Listener for GapListener {
-    fn message(&self, _message: &Message) {}
+    fn message(&self, _message: &ChannelMessage) {}
 
     fn restored(&self, gap: Duration) {
         if let Some(inner) = self.0.upgrade() {

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::call::{self, ScriptCall};
 use super::{Checkpoints, Inner, scripts};
 use crate::backoff::Backoff;
-use crate::connection::{Channel, ChannelKind, Listener, Message, Subscription};
+use crate::connection::{Channel, ChannelKind, ChannelMessage, Listener, Subscription};
 use crate::crossing::{Arg, Outcome};
 use crate::error::{Error, ErrorKind, Result};
 use crate::keys::checkpoints::Part;
@@ -45,7 +45,7 @@ struct Reader {
 struct Ears(Notify);
 
 impl Listener for Ears {
-    fn message(&self, _message: &Message) {
+    fn message(&self, _message: &ChannelMessage) {
         self.0.notify_one();
     }
 

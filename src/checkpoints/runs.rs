@@ -15,7 +15,7 @@ use super::save::{self, Draft, Right};
 use super::{Checkpoints, Inner, scripts};
 use crate::arguments::Arguments;
 use crate::backoff::Backoff;
-use crate::connection::{Channel, ChannelKind, Listener, Message, Sink};
+use crate::connection::{Channel, ChannelKind, ChannelMessage, Listener, Sink};
 use crate::crossing::Outcome;
 use crate::error::{Error, ErrorKind, Result};
 use crate::keys::checkpoints::Part as Key;
@@ -234,7 +234,7 @@ fn released(inner: &Inner, thread: &str, owner: &str, how: &str, delay: Duration
 struct Ears(Notify);
 
 impl Listener for Ears {
-    fn message(&self, message: &Message) {
+    fn message(&self, message: &ChannelMessage) {
         if &message.payload[..] == b"free" {
             self.0.notify_one();
         }

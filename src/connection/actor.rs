@@ -1,7 +1,7 @@
 //! The one task that owns a manager's connection: it connects, serves, reconnects and ends.
 //!
-//! All state of the connection lives here. The handle talks to it through the inbox (commands) and the control
-//! channel (connect, close); it answers by settling requests and by the published [`State`].
+//! The actor owns all state of the connection. The handle sends it commands through the inbox, and connect and close through the
+//! control channel. The actor answers by settling requests and by publishing the [`State`].
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -27,7 +27,7 @@ use crate::embedded::Hold;
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::lifecycle;
 
-/// The wait before a request is sent again that the server could not serve yet.
+/// The wait before a request is sent again after the server could not execute it yet.
 const LATER: Duration = Duration::from_millis(50);
 /// How long the actor sleeps when nothing has a deadline.
 const FAR: Duration = Duration::from_hours(1);
@@ -40,29 +40,29 @@ pub(super) enum Control {
 pub(super) struct Actor {
     shared: Arc<Shared>,
     control: mpsc::UnboundedReceiver<Control>,
-    /// Requests the server wants to see again, and when.
+    /// Requests to send again, and when.
     later: Vec<(Instant, Request)>,
     connecting: Vec<oneshot::Sender<Result<()>>>,
     closing: Vec<oneshot::Sender<()>>,
-    /// Callers of `connect()` behind a `disconnect()` that has not ended yet.
+    /// Callers of `connect()` after a `disconnect()` that has not ended yet.
     reopening: Vec<oneshot::Sender<Result<()>>>,
     timer: Pin<Box<Sleep>>,
 }
 
-/// Why the actor stops what it does.
+/// Why the actor stops connecting or serving.
 enum Stop {
     /// `disconnect()` was called.
     Close,
-    /// Every handle is gone.
+    /// Every handle is dropped.
     Dropped,
 }
 
 enum Round {
     Wait(Instant),
     Lost(Error),
-    /// Given up, because another server is the master now.
+    /// The connection is given up, because another server is the master.
     Left(Error),
-    /// Closed in good order.
+    /// `disconnect()` is done: the connection may be closed.
     Done,
 }
 
@@ -85,9 +85,9 @@ impl Actor {
         }
     }
 
-    /// Lives until every handle is gone. Whatever is unsettled then is settled with kind `closed`.
+    /// Runs until every handle is dropped. Then settles all open requests with kind `closed`.
     pub(super) async fn run(mut self) {
-        while lifecycle::caught(self.lives()).await.is_none() {
+        while lifecycle::caught(self.run_sessions()).await.is_none() {
             self.recover();
         }
         self.shared.core.interrupt_exclusive();
@@ -95,18 +95,18 @@ impl Actor {
         batch(|| drop((left, self)));
     }
 
-    /// One life after another, until every handle is gone.
-    async fn lives(&mut self) {
+    /// Connects and serves, again after each end, until every handle is dropped.
+    async fn run_sessions(&mut self) {
         loop {
-            let stop = match self.rest().await {
+            let stop = match self.wait_for_use().await {
                 Some(trigger) => {
                     self.shared.step(trigger);
-                    self.live().await
+                    self.run_session().await
                 }
                 None => return,
             };
             match stop {
-                // It gave up; the next use starts again.
+                // The actor gave up; the next use starts again.
                 None => {}
                 Some(Stop::Close) => self.close(),
                 Some(Stop::Dropped) => return,
@@ -114,7 +114,7 @@ impl Actor {
         }
     }
 
-    /// After a panic: nobody is left without an answer, and the next use starts again.
+    /// Recovers after a panic: settles all requests and calls. The next use starts again.
     fn recover(&mut self) {
         let message = "a defect in redis-backplane ended the connection; what it was is on stderr";
         let error = Error::new(ErrorKind::Connection, message);
@@ -131,8 +131,8 @@ impl Actor {
         }
     }
 
-    /// Waits in `idle`, `failed` or `closed` for a reason to connect.
-    async fn rest(&mut self) -> Option<state::Trigger> {
+    /// Waits in state `idle`, `failed` or `closed` for a reason to connect.
+    async fn wait_for_use(&mut self) -> Option<state::Trigger> {
         if !self.reopening.is_empty() {
             self.connecting.append(&mut self.reopening);
             return Some(state::Trigger::Connect);
@@ -165,8 +165,8 @@ impl Actor {
         }
     }
 
-    /// From the first attempt until it gives up (`None`) or is stopped.
-    async fn live(&mut self) -> Option<Stop> {
+    /// Connects and serves until the actor gives up (`None`) or is stopped.
+    async fn run_session(&mut self) -> Option<Stop> {
         let mut attempt = 0;
         let mut failures: u32 = 0;
         let mut was_up = false;
@@ -196,7 +196,8 @@ impl Actor {
                         // The new master is known: no pause is needed.
                         continue;
                     }
-                    // A connection that never lasts is no reason to start over with short delays.
+                    // The delays start over only after a connection that lasted. Otherwise a server that closes every connection
+                    // would be flooded with attempts.
                     if since.elapsed() > self.shared.core.config.reconnect.max {
                         attempt = 0;
                     }
@@ -222,7 +223,7 @@ impl Actor {
         }
     }
 
-    /// Waits before the attempt after number `attempt`; no longer than until the topology changes.
+    /// Waits after attempt number `attempt`. The wait ends early when the topology changes.
     async fn pause(&mut self, attempt: u32) -> Result<(), Stop> {
         let delay = self.shared.core.config.reconnect.delay(attempt);
         self.shared.core.metrics.reconnection_attempts.add(1);
@@ -237,8 +238,8 @@ impl Actor {
         self.wait(over).await
     }
 
-    /// One attempt. If another server turns out to be the master, the attempt is dropped and that server is tried.
-    /// `data` holds the data of an embedded engine, from the first attempt that found the engine.
+    /// One attempt. When the topology changes, the attempt is dropped and starts again with the new server. `data` keeps the data of an
+    /// embedded engine, from the first attempt that found the engine.
     async fn attempt(&mut self, data: &mut Option<Hold>) -> Result<Result<(ServerInfo, Upstream)>, Stop> {
         let shared = Arc::clone(&self.shared);
         if data.is_none() {
@@ -265,7 +266,7 @@ impl Actor {
         Ok(outcome)
     }
 
-    /// Waits for `work` while requests come in and expire.
+    /// Waits for `work`. Meanwhile takes requests in, and settles those whose deadline passes.
     async fn wait<F: Future>(&mut self, work: F) -> Result<F::Output, Stop> {
         let mut work = pin!(work);
         loop {
@@ -305,7 +306,8 @@ impl Actor {
     }
 
     fn give_up(&mut self, error: &Error) -> Option<Stop> {
-        // Callers of `connect()` share the attempt that ran at the time, even if it failed before their call was read.
+        // A caller of `connect()` shares the attempt that ran at the time of the call, even if the attempt failed before the actor
+        // has read the call.
         let mut stop = None;
         while stop.is_none() {
             match self.control.try_recv() {
@@ -327,12 +329,12 @@ impl Actor {
 
     fn answer_connecting(&mut self, outcome: &Result<()>) {
         for done in self.connecting.drain(..) {
-            // A caller whose own deadline passed has gone.
+            // The send fails where the caller's own deadline has passed.
             let _ = done.send(outcome.clone());
         }
     }
 
-    /// Uses the connection until it is lost or must end.
+    /// Uses the connection until it is lost or must be closed.
     async fn serve(&mut self, opened: Upstream) -> Ended {
         {
             let mut lane = self.shared.lane();
@@ -367,7 +369,7 @@ impl Actor {
                         if close_at.is_none() {
                             self.shared.step(state::Trigger::Close);
                             self.shared.core.interrupt_exclusive();
-                            // Only a closed tracker says when it is empty; `disconnect()` opens it again.
+                            // A tracker reports that it is empty only while it is closed; `disconnect()` opens it again.
                             self.shared.core.exclusive.close();
                             close_at = Some(Instant::now() + self.shared.core.config.close_timeout);
                         }
@@ -381,13 +383,13 @@ impl Actor {
         }
     }
 
-    /// All that is due now, between two waits.
+    /// Does what is due at `now`, between two waits.
     fn round(&mut self, now: Instant, close_at: Option<Instant>) -> Round {
         let (command_timeout, keep_alive) =
             (self.shared.core.config.command_timeout, self.shared.core.config.keep_alive);
         self.intake();
         let shared = Arc::clone(&self.shared);
-        // Before the queue expires: what comes too late to be repeated was not sent again.
+        // Before `expire_queue`, so that a request whose deadline passes before it is sent again expires there.
         self.repeat_later(&mut shared.lane(), now);
         self.expire_queue(now);
         let mut lane = shared.lane();
@@ -422,7 +424,7 @@ impl Actor {
             Err(error) => return Round::Lost(error),
         };
         let next = [
-            // Not later, whatever is written meanwhile: see `Shared::write_through`.
+            // At the latest: `Shared::write_through` relies on it.
             Some(now + command_timeout),
             Some(look_again),
             upstream.next_deadline(command_timeout),
@@ -438,8 +440,7 @@ impl Actor {
         if close_at.is_some() { Ended::Stopped(Stop::Close) } else { served(error) }
     }
 
-    /// Sorts what a lost connection leaves: what is certainly or harmlessly repeatable waits for the next one, the
-    /// rest is answered now.
+    /// Sorts the requests of a lost connection: see [`Leftovers::repeatable`]. The repeatable requests wait for the next connection.
     fn lost(&mut self, error: Error) -> Error {
         let shared = Arc::clone(&self.shared);
         let mut lane = shared.lane();
@@ -463,7 +464,7 @@ impl Actor {
         self.shared.lane().queue.front().map(|request| request.deadline(self.shared.core.config.command_timeout))
     }
 
-    /// Takes what the server wants to see again. True when it must be on another connection.
+    /// Takes the requests to send again. True when they need another connection.
     fn take_demands(&mut self, upstream: &mut Upstream, now: Instant) -> bool {
         let mut renew = false;
         for demand in upstream.take_demands() {
@@ -472,7 +473,7 @@ impl Actor {
                 Demand::Later(request) | Demand::Elsewhere(request, _) => self.later.push((now + LATER, request)),
                 Demand::Renew(request) => {
                     renew = true;
-                    self.shared.core.topology.doubt();
+                    self.shared.core.topology.request_refresh();
                     self.later.push((now, request));
                 }
             }
@@ -489,7 +490,7 @@ impl Actor {
         }
     }
 
-    /// Settles what waited in the queue for too long.
+    /// Settles the requests in the queue whose deadline has passed.
     fn expire_queue(&mut self, now: Instant) {
         let limit = self.shared.core.config.command_timeout;
         let mut lane = self.shared.lane();
@@ -520,19 +521,19 @@ impl Actor {
         });
     }
 
-    /// Ends the connection in good order, then answers what is still unanswered.
+    /// Closes the connection in good order, then settles the requests that are still open.
     async fn hang_up(&mut self) {
         let Some(mut upstream) = self.shared.lane().upstream.take() else {
             return;
         };
         let good_bye = poll_fn(|cx| upstream.poll_shutdown(cx));
-        // The peer may be gone already.
+        // The peer may have closed the connection already.
         let _ = timeout(Duration::from_millis(100), good_bye).await;
         let message = "disconnect() ended the wait for the answer after closeTimeoutMs";
         answer_left(upstream.end(), &Error::new(ErrorKind::Closed, message));
     }
 
-    /// The end of `disconnect()`, from whatever state.
+    /// The end of `disconnect()`, from any state.
     fn close(&mut self) {
         self.shared.step(state::Trigger::Close);
         self.shared.core.interrupt_exclusive();
@@ -549,7 +550,7 @@ impl Actor {
         }
     }
 
-    /// Sets the timer to `at`, unless it rings earlier anyway.
+    /// Sets the timer to `at`, unless it fires earlier anyway.
     fn arm(&mut self, at: Option<Instant>, now: Instant) {
         let at = tokio::time::Instant::from_std(at.unwrap_or(now + FAR));
         if at < self.timer.deadline() || self.timer.is_elapsed() {
@@ -558,7 +559,7 @@ impl Actor {
     }
 }
 
-/// Settles what a connection leaves, where none of it is to be sent again.
+/// Settles the requests of a connection that ended, where none of them is sent again.
 fn answer_left(left: Leftovers, error: &Error) {
     let now = Instant::now();
     batch(|| {
@@ -573,8 +574,8 @@ fn answer_left(left: Leftovers, error: &Error) {
 
 /// Ends when something was read, or with an error when the connection is lost.
 async fn progress(shared: &Shared) -> Result<()> {
-    let is_sated = shared.lane().upstream.as_mut().is_some_and(Upstream::take_sated);
-    if is_sated {
+    let is_budget_spent = shared.lane().upstream.as_mut().is_some_and(Upstream::take_budget_spent);
+    if is_budget_spent {
         yield_now().await;
     }
     poll_fn(|cx| poll(shared, cx)).await

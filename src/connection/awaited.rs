@@ -1,7 +1,7 @@
-//! The replies that are still to come on a connection, in order.
+//! The replies that are expected on a connection, in order.
 //!
-//! Replies are matched by their order alone. A request whose deadline passes is settled but keeps its place, so no reply is ever given to
-//! the wrong caller.
+//! Replies are matched to requests by their order alone. A request whose deadline passes is settled but keeps its place, so that no
+//! reply is given to the wrong caller.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -11,19 +11,19 @@ use crate::error::Delivery;
 
 pub(super) enum Expected {
     Request(Request),
-    /// The reply to a command of ours, such as `PING`: nobody waits for it.
+    /// The reply to a command of the connection itself, such as `PING`. No caller waits for it.
     Ours,
-    /// The reply to a `SCRIPT LOAD` of ours; the request that needs it is next.
+    /// The reply to a `SCRIPT LOAD` of the connection itself; the request that needs the script is next.
     Load,
 }
 
-/// What is awaited on one connection, oldest first.
+/// The replies that are expected on one connection, oldest first.
 #[derive(Default)]
 pub(super) struct Awaited {
     queue: VecDeque<Expected>,
-    /// How many at the front are settled already.
+    /// How many entries at the front are settled already.
     settled: usize,
-    /// Is some request older than one before it?
+    /// Was some request accepted earlier than one before it in the queue?
     unordered: bool,
     /// When the last request was accepted.
     newest: Option<Instant>,
@@ -36,12 +36,12 @@ impl Awaited {
         self.queue.push_back(Expected::Request(request));
     }
 
-    /// Awaits the reply to a command of ours.
+    /// Expects the reply to a command of the connection itself.
     pub(super) fn push_ours(&mut self, expected: Expected) {
         self.queue.push_back(expected);
     }
 
-    /// Takes out what the next reply is for.
+    /// Removes the entry that the next reply is for.
     pub(super) fn pop(&mut self) -> Option<Expected> {
         let expected = self.queue.pop_front()?;
         self.settled = self.settled.saturating_sub(1);
@@ -52,19 +52,19 @@ impl Awaited {
         Some(expected)
     }
 
-    /// Puts back at the front a request of which further replies are to come.
+    /// Puts a request back at the front, because further replies to it are expected.
     pub(super) fn put_back(&mut self, request: Request) {
         self.settled += usize::from(request.is_settled());
         self.newest.get_or_insert(request.accepted);
         self.queue.push_front(Expected::Request(request));
     }
 
-    /// Does nobody wait for the next reply any more?
+    /// Does no caller wait for the next reply any more?
     pub(super) fn is_next_settled(&self) -> bool {
         matches!(self.queue.front(), Some(Expected::Request(request)) if request.is_settled())
     }
 
-    /// Does nobody wait for any reply?
+    /// Does no caller wait for any reply?
     pub(super) fn is_settled(&self) -> bool {
         self.queue.iter().skip(self.settled).all(|expected| match expected {
             Expected::Request(request) => request.is_settled(),
@@ -89,7 +89,7 @@ impl Awaited {
         if self.unordered { open.min() } else { open.next() }
     }
 
-    /// Settles every request whose deadline has passed. They keep their places.
+    /// Settles every request whose deadline has passed. The requests keep their places.
     pub(super) fn expire(&mut self, timeout: Duration, now: Instant) {
         for at in self.settled..self.queue.len() {
             match &mut self.queue[at] {

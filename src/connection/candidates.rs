@@ -1,4 +1,4 @@
-//! Several servers, or several addresses of one server: when each is tried, and the error if none can be used.
+//! Tries several servers, or several addresses of one server, in parallel. Also the error if none can be used.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -9,11 +9,11 @@ use tokio::time::{sleep, timeout};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// How long one candidate is tried alone before the next one joins it: the connection attempt delay of RFC 8305.
+/// How long a candidate is tried before the next one is tried too: the connection attempt delay of RFC 8305.
 pub(super) const HEAD_START: Duration = Duration::from_millis(250);
 
-/// Tries candidates side by side. Each has a head start before the next one joins; the next one joins at once where one
-/// has ended. `judge` takes each outcome: `Some` ends the race and drops the other attempts. `None` when all have ended.
+/// Tries candidates in parallel. Each has a head start before the next one starts; when an attempt ends, the next one starts at once.
+/// `judge` takes each outcome: `Some` ends the race and drops the other attempts. Returns `None` when all attempts have ended.
 pub(super) async fn race<F: Future, T>(
     attempts: impl IntoIterator<Item = F>,
     head_start: Duration,
@@ -52,7 +52,7 @@ pub(super) async fn race<F: Future, T>(
     }
 }
 
-/// Does `work` within what is left of `connectTimeoutMs`.
+/// Does `work` within `limit`, the rest of `connectTimeoutMs`.
 pub(super) async fn within<T>(limit: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
     timeout(limit, work).await.unwrap_or_else(|_| {
         let message = format!("no answer within connectTimeoutMs, {} ms", limit.as_millis());
@@ -60,12 +60,12 @@ pub(super) async fn within<T>(limit: Duration, work: impl Future<Output = Result
     })
 }
 
-/// Why candidates would not do.
+/// The failures of candidates.
 #[derive(Debug, Default)]
 pub(super) struct Failures {
-    /// The latest, caused by the one before, and so on.
+    /// The latest failure. Its cause is the failure before, and so on.
     latest: Option<Error>,
-    /// The first that no waiting mends: refused credentials, no TLS, the wrong kind of server.
+    /// The first failure that every attempt would repeat: refused credentials, no TLS, the wrong kind of server.
     lasting: Option<Error>,
 }
 
@@ -80,7 +80,7 @@ impl Failures {
         });
     }
 
-    /// The error of them all: a lasting failure itself, else kind `connection` with `message` and the whole chain.
+    /// One error for all failures: the lasting failure itself, else kind `connection` with `message` and the whole chain.
     pub(super) fn summary(self, message: String) -> Error {
         match (self.lasting, self.latest) {
             (Some(lasting), _) => lasting,
@@ -96,7 +96,7 @@ mod tests {
 
     use super::*;
 
-    /// An attempt that takes so many milliseconds, or for ever.
+    /// An attempt that takes this many milliseconds, or forever.
     async fn attempt(takes: Option<u64>, outcome: Result<u8>) -> Result<u8> {
         match takes {
             Some(takes) => sleep(Duration::from_millis(takes)).await,
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_candidate_that_stands_still_holds_the_next_one_up_for_its_head_start_only() {
+    async fn a_stalled_candidate_delays_the_next_one_by_a_head_start() {
         let begin = tokio::time::Instant::now();
         let attempts = [attempt(None, Ok(1)), attempt(None, Ok(2)), attempt(Some(10), Ok(3))];
         assert_eq!(race(attempts, HEAD_START, Result::ok).await, Some(3));
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_candidate_that_fails_hands_over_at_once_and_one_that_is_slow_may_still_win() {
+    async fn after_a_failure_the_next_candidate_starts_at_once_and_a_slow_candidate_may_still_win() {
         let begin = tokio::time::Instant::now();
         let refused = || Error::new(ErrorKind::Connection, "refused");
         let attempts = [attempt(Some(1), Err(refused())), attempt(Some(300), Ok(2)), attempt(None, Ok(3))];
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn the_summary_keeps_every_cause_the_last_first() {
+    fn the_summary_keeps_every_cause_with_the_last_first() {
         let mut failures = Failures::default();
         for n in 1..=3 {
             failures.add(Error::new(ErrorKind::Timeout, format!("failure {n}")));
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_that_lasts_is_told_instead_of_the_summary() {
+    fn a_lasting_failure_replaces_the_summary() {
         let mut failures = Failures::default();
         failures.add(Error::new(ErrorKind::Auth, "WRONGPASS"));
         failures.add(Error::new(ErrorKind::Connection, "refused"));

@@ -1,5 +1,5 @@
-//! A command: what is written of it. And what a user's may do, and how it travels: whether it may be sent a second time, whether it blocks, and which ones a shared
-//! connection cannot carry.
+//! A command and its bytes. Also the properties of a user's command: whether it may be sent twice, whether it blocks, and whether a
+//! shared connection can carry it.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -12,17 +12,17 @@ use crate::redis_commands::{self, Sharing, TABLE, Timeout, flag};
 use crate::resp;
 use crate::telemetry::Operation;
 
-/// Bytes to write and what is known of them.
+/// The bytes of a command, and the command's properties.
 #[derive(Clone, Debug)]
 pub struct Command {
     /// One or more packed commands.
     pub payload: Bytes,
-    /// How many replies they get. More than one are answered together, as an array.
+    /// How many replies the server sends. Several replies are given to the caller as one array.
     pub replies: u32,
-    /// Only reads: may be sent again when nobody knows whether it was executed.
+    /// May the command be sent again when it is unknown whether it was executed?
     pub safe: bool,
     pub operation: Operation,
-    /// The script of an `EVALSHA`, to be loaded where the server does not know it.
+    /// The script of an `EVALSHA`. It is loaded where the server does not know it.
     pub script: Option<Script>,
 }
 
@@ -33,19 +33,20 @@ impl Command {
         Self { payload, replies: 1, safe: false, operation, script: None }
     }
 
-    /// The same, which only reads.
+    /// The same command, marked as one that only reads.
     #[must_use]
     pub fn reading(self) -> Self {
         Self { safe: true, ..self }
     }
 
-    /// The same, which calls `script` by its digest.
+    /// The same command, marked as one that calls `script` by its digest.
     #[must_use]
     pub fn calling(self, script: Script) -> Self {
         Self { script: Some(script), ..self }
     }
 
-    /// How an error names it: the command, and the operation where that is more than the command. Without arguments, which may be secret.
+    /// The command as error messages name it: the name of the command, and the operation where that is another name. Arguments are
+    /// not shown, because they may be secret.
     #[must_use]
     pub fn shown(&self) -> String {
         let operation = self.operation.name();
@@ -58,30 +59,30 @@ impl Command {
     }
 }
 
-/// What is known of a command.
+/// The properties of a command.
 #[derive(Clone, Copy, Debug)]
 pub struct Spec {
     pub operation: Operation,
     row: Option<&'static redis_commands::Spec>,
 }
 
-/// How a command travels.
+/// Which connection a command is sent on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dispatch {
-    /// With all others.
+    /// The shared connection.
     Shared,
-    /// On a connection of its own, for at most this long; `None` is until the connection ends.
+    /// A connection of its own, for at most this long; `None` is until the connection ends.
     Own(Option<Duration>),
 }
 
-/// The operation of each row of the table: that of a subcommand is its command's.
+/// The operation of each row of the table. A subcommand has the operation of its command.
 static OPERATIONS: LazyLock<Vec<Operation>> = LazyLock::new(|| {
     let mut operations: Vec<Operation> = Vec::with_capacity(TABLE.len());
     for spec in &TABLE {
         let of_command = spec.name.split_once('|').and_then(|(command, _)| redis_commands::named(command.as_bytes()));
         let operation = match of_command.and_then(|command| operations.get(usize::from(command.number))) {
             Some(operation) => *operation,
-            // For the life of the process, as the names of all operations.
+            // The names of operations live as long as the process.
             None => Operation::named(spec.name.to_ascii_uppercase().leak()),
         };
         operations.push(operation);
@@ -97,7 +98,7 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     taken.map(|spec| OPERATIONS[usize::from(spec.number)].name())
 }
 
-/// What is known of the command that these words are, in any case of letters.
+/// The properties of the command that `words` start with, in any case of letters.
 #[must_use]
 pub fn spec(words: &[&[u8]]) -> Spec {
     let row = redis_commands::find(words);
@@ -110,8 +111,8 @@ impl Spec {
         self.row.map_or(Sharing::Shared, |row| row.sharing)
     }
 
-    /// Does it, with `args`, only read, so that sending it twice does no harm? An `XREAD` from "now" on would miss what came
-    /// in between.
+    /// May the command be sent twice with these `args`, because it only reads? An `XREAD` from `$` or `+` may not: the second
+    /// one would miss the entries in between.
     #[must_use]
     pub fn is_safe(&self, args: &[&[u8]]) -> bool {
         match self.row {
@@ -122,7 +123,7 @@ impl Spec {
         }
     }
 
-    /// How the command `name` with `args` travels.
+    /// Which connection the command `name` with `args` is sent on.
     ///
     /// # Errors
     ///
@@ -133,7 +134,7 @@ impl Spec {
             Sharing::Shared => Ok(Dispatch::Shared),
             Sharing::Refused(why) => Err(self.refusal(why)),
             Sharing::Waits => {
-                // It is about the writes of the connection it comes on, so it cannot go elsewhere.
+                // The command is about the writes of its own connection, so it cannot go on another one.
                 let timeout = args.last().and_then(|arg| number(arg)).map(|ms| ms / 1e3);
                 match timeout {
                     Some(seconds) if seconds > 0.0 && seconds < longest.as_secs_f64() => Ok(Dispatch::Shared),
@@ -175,8 +176,8 @@ fn blocks_for(name: impl Fn() -> String, args: &[&[u8]], place: Timeout) -> Resu
     }
 }
 
-/// A packed command that blocks, with `left` as its timeout: at least a millisecond, because none at all is for ever. `None`
-/// where it does not block.
+/// A packed blocking command, with `left` as its timeout: at least a millisecond, because 0 means forever. `None` where the
+/// command does not block.
 #[must_use]
 pub fn with_timeout(packed: &[u8], left: Duration) -> Option<Bytes> {
     let (mut words, _) = resp::unpack(packed)?;
@@ -198,7 +199,7 @@ pub fn with_timeout(packed: &[u8], left: Duration) -> Option<Bytes> {
     Some(out.freeze())
 }
 
-/// Where the option `BLOCK` of `XREAD` or `XREADGROUP` stands. A group, a consumer and a stream may be called so too.
+/// The index of the option `BLOCK` of `XREAD` or `XREADGROUP`. A group, a consumer or a stream may have the name `BLOCK` too.
 fn block_option(args: &[&[u8]]) -> Option<usize> {
     let mut at = 0;
     while let Some(arg) = args.get(at) {
@@ -252,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_that_goes_on_elsewhere_blocks_for_what_is_left_and_never_for_ever() {
+    fn a_blocking_command_that_is_sent_again_blocks_for_the_rest_of_its_timeout() {
         let rest = |words: &[&str], left| {
             let mut packed = BytesMut::new();
             resp::pack(&mut packed, &words.iter().map(|word| word.as_bytes()).collect::<Vec<_>>());

@@ -1,4 +1,4 @@
-//! What a manager is told: read once from the user's options, with every default and range in one place.
+//! The configuration of a manager: read once from the user's options, with every default and range in one place.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -17,54 +17,54 @@ use crate::options::{Options, describe, secret_text};
 /// The kernel's `TCP_KEEPIDLE` is at most 32 767 seconds.
 const MAX_KEEP_ALIVE_MS: f64 = 32_767_000.0;
 
-/// The configuration of one manager. `Debug` shows no secret: [`Password`] has none to show.
+/// The configuration of one manager. `Debug` shows no secret: [`Password`] and [`Secret`] redact their texts.
 #[derive(Clone, Debug)]
 pub struct Config {
     pub target: Target,
     pub tls: Option<Tls>,
-    /// Where to reach what a cluster or sentinels announce.
+    /// For each address that a cluster or sentinels announce: the address to connect to.
     pub address_map: HashMap<Address, Address>,
     pub username: Option<String>,
     pub password: Password,
-    /// For the sentinels; `username` and `password` are for the servers they watch over.
+    /// For the sentinels; `username` and `password` are for the servers that the sentinels watch.
     pub sentinel_username: Option<String>,
     pub sentinel_password: Option<Secret>,
     pub db: u64,
     /// The constructor does no I/O; first use connects. Default true.
     pub lazy_connect: bool,
-    /// Bounds one attempt: name, TCP, TLS, handshake, password. Default 10 s.
+    /// The limit of one attempt: name resolution, TCP, TLS, password function and handshake. Default 10 s.
     pub connect_timeout: Duration,
     /// Further attempts of the first connect. Default 0.
     pub connect_retries: u32,
-    /// Bounds a command from the call to its answer. Default 5 s.
+    /// The limit of a command, from the call to its answer. Default 5 s.
     pub command_timeout: Duration,
     /// Default 50 ms … 2 s.
     pub reconnect: Backoff,
     /// Attempts to restore a lost connection; `None`, the default, is endless.
     pub reconnect_attempts: Option<u32>,
-    /// A peer silent for this long is asked; silent for as long again, it is dead. Default 10 s.
+    /// After this silence a peer gets a `PING`. After almost twice this time it counts as dead. Default 10 s.
     pub keep_alive: Duration,
     /// Default 100 000.
     pub max_pending_commands: u64,
     /// Default 256 MiB.
     pub max_pending_bytes: u64,
-    /// Bounds one reply: its bytes, and what each element takes. Default 1 GiB.
+    /// The limit of one reply: its bytes, and the memory for each element. Default 1 GiB.
     pub max_reply_bytes: usize,
-    /// Bounds a graceful end. Default 5 s.
+    /// The limit of a graceful end. Default 5 s.
     pub close_timeout: Duration,
     pub client_name: String,
     pub namespace: Namespace,
 }
 
 impl Config {
-    /// Where what is announced as `address` is reached.
+    /// The address to connect to for the announced `address`.
     #[must_use]
     pub fn reachable<'a>(&'a self, address: &'a Address) -> &'a Address {
         self.address_map.get(address).unwrap_or(address)
     }
 
-    /// Reads the JSON of a `RedisConfig`. A password that is a function comes as `{"$": "a function"}`; the caller of
-    /// this puts its [`PasswordSource`](super::secret::PasswordSource) in afterwards.
+    /// Reads the JSON of a `RedisConfig`. A password function is written as `{"$": "a function"}`. Then the caller sets the
+    /// [`PasswordSource`](super::secret::PasswordSource) afterwards.
     pub fn parse(json: &str) -> Result<(Self, AskPassword)> {
         let mut options = Options::parse("RedisConfig", json)?;
         let url = options.secret("url")?.map(|url| target::parse(&url)).transpose()?;
@@ -125,13 +125,13 @@ impl Config {
         Ok((config, ask))
     }
 
-    /// What sentinels are given, and must not repeat.
+    /// The password that is sent to sentinels, to be hidden in their replies.
     pub(super) fn sentinel_secret(&self) -> Option<Bytes> {
         self.sentinel_password.as_ref().map(|password| Bytes::copy_from_slice(password.reveal().as_bytes()))
     }
 }
 
-/// Must the password be asked for?
+/// Is the password a function?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AskPassword {
     No,
@@ -182,7 +182,7 @@ fn read_target(options: &mut Options, by_url: Option<&Target>) -> Result<Target>
             }
         }
         return Ok(match target {
-            // Every connection of one manager must reach the same engine, and no other manager may.
+            // All connections of one manager reach the same engine, and no other manager reaches it.
             Target::Memory(None) => Target::private(),
             target => target.clone(),
         });
@@ -205,9 +205,9 @@ fn read_target(options: &mut Options, by_url: Option<&Target>) -> Result<Target>
     Ok(Target::Tcp(Address { host, port }))
 }
 
-/// A host without its port; an IPv6 address may be in brackets.
+/// A host without a port. An IPv6 address may be in brackets.
 fn read_host(options: &Options, host: &str) -> Result<String> {
-    // Not repeated: it may hold a password.
+    // The error does not quote the host, because it may hold a password.
     let wrong =
         |got: &str| Err(Error::config(format!("RedisConfig.host: expected a host's name or address, got {got}")));
     if host.contains(['/', '@', '?', '#']) {
@@ -245,7 +245,7 @@ fn read_password(options: &mut Options, by_url: Option<Secret>) -> Result<(Passw
     Ok((fixed(Some(Secret::new(text)).filter(|secret| !secret.reveal().is_empty())), AskPassword::No))
 }
 
-/// Reads `addressMap`, for what a cluster or sentinels announce.
+/// Reads `addressMap`, for the addresses that a cluster or sentinels announce.
 fn read_address_map(options: &mut Options, target: &Target) -> Result<HashMap<Address, Address>> {
     let Some(value) = options.take("addressMap") else {
         return Ok(HashMap::new());
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_given_is_the_local_server() {
+    fn without_options_the_target_is_the_local_server() {
         let (config, ask) = Config::parse("{}").unwrap();
         assert_eq!(config.target, Target::Tcp(Address { host: "127.0.0.1".into(), port: 6379 }));
         assert_eq!(config.command_timeout, Duration::from_secs(5));
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn what_contradicts_itself_is_refused() {
+    fn contradicting_options_are_refused() {
         assert!(refused(r#"{"url":"redis://h","host":"x"}"#).starts_with("RedisConfig.host:"));
         assert!(refused(r#"{"path":"/s","port":1}"#).starts_with("RedisConfig.path:"));
         assert!(refused(r#"{"url":"redis+cluster://h","db":1}"#).starts_with("RedisConfig.db:"));

@@ -1,4 +1,4 @@
-//! One attempt to connect: whom to dial, the first words on the stream, and what no further attempt would change.
+//! One attempt to connect: which server, the handshake, and which errors a further attempt would repeat.
 
 use tokio::time::timeout;
 
@@ -10,7 +10,7 @@ use super::topology::Settled;
 use super::{cluster, dial, handshake, probe};
 use crate::error::{Error, ErrorKind, Result};
 
-/// One attempt: a stream and the first words on it, within `connectTimeoutMs`.
+/// One attempt: opens a stream and does the handshake, within `connectTimeoutMs`.
 pub(super) async fn connect(core: &Core) -> Result<Greeted> {
     let config = &core.config;
     let limit = config.connect_timeout;
@@ -30,16 +30,16 @@ pub(super) async fn connect(core: &Core) -> Result<Greeted> {
     let attempt = async {
         if core.status.state() == State::Connecting { probe::explained(config, attempt).await } else { attempt.await }
     };
-    // It is large, and whoever connects would be.
+    // Boxed, because the future is large, and would make the futures of all callers as large.
     timeout(limit, Box::pin(attempt)).await.unwrap_or_else(|_| {
         Err(Error::new(ErrorKind::Timeout, format!("no connection within connectTimeoutMs, {} ms", limit.as_millis())))
     })
 }
 
-/// Would the next attempt fail the same way, whatever time passes?
+/// Would every further attempt fail the same way?
 pub(super) fn is_final(error: &Error, was_up: bool) -> bool {
     match error.kind() {
-        // Without a word of the server it was the password function that failed: it has worked before, and is asked again.
+        // Without a server's error code the password function has failed. It has worked before, so it is asked again.
         ErrorKind::Auth if was_up && error.server_code().is_none() => false,
         ErrorKind::Auth | ErrorKind::Tls | ErrorKind::Config => true,
         ErrorKind::Connection

@@ -1,4 +1,4 @@
-//! What every connection of a manager uses: its configuration and its metrics, the state it is in, and what is known of its servers.
+//! What all connections of a manager share: configuration, metrics, state, and what is known of the servers.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -21,18 +21,18 @@ pub(super) struct Core {
     pub(super) config: Config,
     pub(super) metrics: Arc<Metrics>,
     pub(super) status: Status,
-    /// Wakes the actor: the inbox has something, or the topology has changed.
+    /// Wakes the actor: the inbox has a request, or the topology has changed.
     pub(super) arrived: Notify,
-    /// The tasks that have a connection of their own: blocking commands, and the subscriber.
+    /// The tasks with a connection of their own: blocking commands, and the subscriber.
     pub(super) exclusive: TaskTracker,
     interrupt: Mutex<CancellationToken>,
-    /// Cancelled when nobody is left who could wait for an answer.
-    pub(super) forsaken: CancellationToken,
-    /// Where there are sentinels: what is known of them.
+    /// Cancelled when no caller is left that could wait for an answer.
+    pub(super) callers_gone: CancellationToken,
+    /// The known sentinels, where the target has sentinels.
     pub(super) sentinels: Option<Sentinels>,
-    /// Has the server been asked whether it deletes keys by itself?
+    /// Was the server asked whether it evicts keys?
     pub(super) asked_for_eviction: AtomicBool,
-    /// Where there are sentinels or a cluster: where the master is, or the masters are.
+    /// The known master or masters, where the target has sentinels or is a cluster.
     pub(super) topology: Topology,
 }
 
@@ -48,12 +48,12 @@ impl Core {
             arrived: Notify::new(),
             exclusive: TaskTracker::new(),
             interrupt: Mutex::new(CancellationToken::new()),
-            forsaken: CancellationToken::new(),
+            callers_gone: CancellationToken::new(),
             asked_for_eviction: AtomicBool::new(false),
         }
     }
 
-    /// Is in the state `to` from now on, and tells the observer.
+    /// Enters the state `to`, and informs the observer.
     pub(super) fn enter(&self, to: State) {
         if to == State::Connecting {
             let mut interrupt = self.interrupt.lock();
@@ -64,7 +64,7 @@ impl Core {
         self.status.enter(to);
     }
 
-    /// Counts and tells a failure of a connection.
+    /// Counts and reports the failure of a connection.
     pub(super) fn failed(&self, error: &Error) {
         self.metrics.connection_errors.add(1);
         self.status.failed(error);
@@ -80,13 +80,13 @@ impl Core {
         self.interrupt.lock().clone()
     }
 
-    /// The error of anything that is used after its end.
+    /// The error of a call after the manager was closed.
     pub(super) fn closed(&self) -> Error {
         let state = Some(self.status.state()).filter(|state| state.is_over()).unwrap_or(State::Closing);
         Error::new(ErrorKind::Closed, format!("the connection manager is {}", state.name()))
     }
 
-    /// Is there room for one more request?
+    /// Fails if there is no room for one more request.
     pub(super) fn room(&self) -> Result<()> {
         let over = |name: &str, limit: u64| {
             self.metrics.rejected_commands.add(1);
@@ -105,7 +105,7 @@ impl Core {
         Ok(())
     }
 
-    /// Counts a connection in the metrics, until what this gives is dropped.
+    /// Counts a connection in the metrics, until the returned value is dropped.
     pub(super) fn counted(&self) -> Counted {
         self.metrics.connections.add(1);
         Counted(Arc::clone(&self.metrics))

@@ -1,19 +1,19 @@
-//! Cursors of `SCAN` and its kind: each means something to the server process that gave it, and to no other.
+//! Cursors of `SCAN`, `HSCAN`, `SSCAN` and `ZSCAN`. A cursor is valid only for the server process that gave it.
 //!
-//! A process hashes with a seed of its own. Carried on to another process (a promoted replica, a restarted server) a cursor passes over
-//! elements without a word. A connection ends no later than the process it goes to, so whoever walks compares the connections.
+//! Each process hashes with its own seed. With another process (a promoted replica, a restarted server), a cursor silently skips
+//! elements. A connection ends with its server process, so a walk compares the connections.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-/// A connection, among all that this process ever opened.
+/// Identifies a connection among all connections that this process ever opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin(u64);
 
 impl Origin {
-    /// That of a new connection.
+    /// The identity of a new connection.
     pub(super) fn new() -> Self {
         static LAST: AtomicU64 = AtomicU64::new(0);
         Self(LAST.fetch_add(1, Ordering::Relaxed) + 1)
@@ -34,14 +34,14 @@ impl Default for Cursor {
 }
 
 impl Cursor {
-    /// What the next page is asked for with.
+    /// The cursor to ask for the next page with.
     #[must_use]
     pub fn word(&self) -> &[u8] {
         &self.at
     }
 
-    /// Takes the cursor in that came with a page from `origin`. False when the walk is over. Where the connection is another than that of
-    /// the page before, the walk starts again: a page may come twice, and none is passed over.
+    /// Takes the cursor of a page from `origin`. False when the walk is over. Where the page before came on another connection, the
+    /// walk starts again: elements may come twice, but none is skipped.
     pub fn advance(&mut self, origin: Origin, next: Bytes) -> bool {
         if self.origin.replace(origin).is_some_and(|before| before != origin) {
             *self = Self::default();
@@ -57,12 +57,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_walk_begins_anew_where_the_connection_is_another_one() {
+    fn a_walk_starts_again_on_another_connection() {
         let (first, second) = (Origin::new(), Origin::new());
         let mut cursor = Cursor::default();
         assert!(cursor.advance(first, Bytes::from_static(b"7")));
         assert_eq!(cursor.word(), b"7");
-        // The page is from another process: its end is not the end of the walk.
+        // The page may be from another process: its end is not the end of the walk.
         assert!(cursor.advance(second, Bytes::from_static(b"0")));
         assert_eq!(cursor.word(), b"0");
         assert!(cursor.advance(second, Bytes::from_static(b"9")));

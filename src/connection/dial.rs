@@ -1,4 +1,4 @@
-//! Opens byte streams: TCP, TLS over it, Unix sockets and the embedded engine. Nothing else does.
+//! Opens byte streams: TCP, TLS over TCP, Unix sockets and the embedded engine. No other module opens one.
 
 use std::collections::VecDeque;
 use std::io;
@@ -22,7 +22,7 @@ use crate::lifecycle;
 
 /// Both directions of a connection.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {
-    /// Writes what can be written at once, from whatever thread; `None` where only the I/O thread can write.
+    /// Writes at once as much as possible, from any thread; `None` where only the I/O thread can write.
     fn try_write(&self, _bytes: &[u8]) -> Option<io::Result<usize>> {
         None
     }
@@ -64,7 +64,7 @@ pub(super) async fn open(config: &Config) -> Result<Box<dyn Stream>> {
     }
 }
 
-/// What keeps an embedded engine's data while a manager is between two connections. A real server needs nothing.
+/// Keeps the data of an embedded engine while a manager is between two connections. `None` for a real server.
 pub(super) fn hold(config: &Config) -> Result<Option<embedded::Hold>> {
     match &config.target {
         Target::Memory(Some(name)) => embedded::hold(name).map(Some).map_err(|e| no_engine(Some(name), e)),
@@ -88,14 +88,14 @@ pub(super) async fn open_tcp(config: &Config, address: &Address) -> Result<Box<d
     }
 }
 
-/// A bare TCP stream to `address`. Where its name has several IP addresses, one that swallows packets has no more than a
-/// head start before the next one.
+/// A TCP stream to `address`. Where the name has several IP addresses, an address that drops packets delays the next address by a
+/// head start only.
 pub(super) async fn open_plain(address: &Address) -> Result<TcpStream> {
     let found = look_up(address).await.map_err(|e| cannot_connect(address, e))?;
     first_of(alternating(found)).await.map_err(|e| cannot_connect(address, e))
 }
 
-/// The IP addresses of a name, as the system's resolver gives them: it blocks.
+/// The IP addresses of a name, from the system's resolver. The resolver blocks, so it runs on another thread.
 async fn look_up(address: &Address) -> io::Result<Vec<SocketAddr>> {
     if let Ok(ip) = address.host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(ip, address.port)]);
@@ -104,7 +104,7 @@ async fn look_up(address: &Address) -> io::Result<Vec<SocketAddr>> {
     lifecycle::blocking(move || name.to_socket_addrs().map(Iterator::collect)).await?
 }
 
-/// A stream to whichever of `addresses` accepts first.
+/// A stream to the first of `addresses` that accepts.
 async fn first_of(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
     #[expect(clippy::disallowed_methods, reason = "the one place that opens TCP streams")]
     let attempts: Vec<_> = addresses.into_iter().map(TcpStream::connect).collect();
@@ -112,7 +112,7 @@ async fn first_of(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
     race(attempts, HEAD_START, |outcome| outcome.map_err(|e| failure = e).ok()).await.ok_or(failure)
 }
 
-/// The same addresses, families in turn and the first one's first: a family that leads nowhere must not come twice in a row.
+/// The same addresses, with IPv4 and IPv6 in turn, so that an unreachable family does not come twice in a row.
 fn alternating(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
     let (mut one, mut other): (VecDeque<_>, VecDeque<_>) =
@@ -161,14 +161,14 @@ async fn encrypt(tls: &Tls, address: &Address, stream: TcpStream) -> Result<TlsS
     })
 }
 
-/// Is it TLS that failed, and not the network under it?
+/// Is this a failure of TLS, and not of the network?
 pub(super) fn is_tls(e: &io::Error) -> bool {
     e.get_ref()
         .is_some_and(<dyn std::error::Error + std::marker::Send + std::marker::Sync + 'static>::is::<rustls::Error>)
 }
 
-/// Has the kernel notice a dead peer too: it is the only one who can while a blocking command waits, or while
-/// written bytes are not acknowledged.
+/// Has the kernel watch the peer too. Only the kernel can notice a dead peer while a blocking command waits, or while written bytes
+/// are not acknowledged.
 fn watch(stream: &TcpStream, keep_alive: Duration) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let socket = SockRef::from(stream);
@@ -189,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn families_of_addresses_take_turns_and_none_is_left_out() {
+    fn address_families_alternate_and_no_address_is_lost() {
         let of = |list: &[&str]| list.iter().map(|text| text.parse().unwrap()).collect::<Vec<SocketAddr>>();
         let mixed = of(&["[::1]:1", "[::2]:1", "[::3]:1", "1.1.1.1:1", "1.1.1.2:1"]);
         assert_eq!(alternating(mixed), of(&["[::1]:1", "1.1.1.1:1", "[::2]:1", "1.1.1.2:1", "[::3]:1"]));
@@ -200,8 +200,8 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[tokio::test]
-    async fn an_address_that_swallows_packets_has_a_head_start_and_no_more() {
-        // A listener whose queue is full: the kernel drops what comes to it.
+    async fn an_address_that_drops_packets_delays_the_next_one_by_a_head_start() {
+        // The queue of this listener is full: the kernel drops further connections.
         let hole = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
         hole.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
         hole.listen(0).unwrap();
@@ -210,7 +210,7 @@ mod tests {
             .map(|_| {
                 let filler = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
                 filler.set_nonblocking(true).unwrap();
-                // In progress: the outcome is of no interest.
+                // The connect is in progress. Its outcome does not matter.
                 let _ = filler.connect(&hole_at.into());
                 filler
             })

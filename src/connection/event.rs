@@ -1,4 +1,4 @@
-//! What a manager tells whoever watches it.
+//! The events of a manager.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ pub enum Event {
         from: State,
         to: State,
     },
-    /// The connection for commands is usable. Subscriptions have their own, see [`super::Manager::subscribed`].
+    /// The connection for commands is usable. Subscriptions have their own connection, see [`super::Manager::subscribed`].
     Ready,
     /// Attempt number `attempt` (1 is the first) will be made after `delay`.
     Reconnecting {
@@ -21,7 +21,7 @@ pub enum Event {
     },
     /// An attempt failed or a connection was lost.
     Error(Error),
-    /// The server deletes keys by this rule when its memory is full; see [`super::Manager::keeps`].
+    /// The server evicts keys by this policy when its memory is full; see [`super::Manager::keeps`].
     Evicts {
         policy: String,
     },
@@ -29,12 +29,12 @@ pub enum Event {
     End,
 }
 
-/// Watches a manager. Called on the I/O thread; must not block.
+/// Gets the events of a manager. Called on the I/O thread; must not block.
 pub trait Observer: Send + Sync {
     fn event(&self, event: Event);
 }
 
-/// Watches nothing.
+/// An observer that ignores all events.
 #[derive(Debug)]
 pub struct Unobserved;
 

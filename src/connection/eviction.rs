@@ -1,5 +1,5 @@
-//! Does a server delete keys when its memory is full? Then what must last may vanish without an error: whoever keeps such a thing has it
-//! told, once.
+//! Checks whether a server evicts keys when its memory is full. Then lasting data may vanish without an error. A feature with lasting
+//! data reports this once for each manager.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,8 +15,8 @@ use crate::resp::Reply;
 use crate::telemetry::Operation;
 
 impl Manager {
-    /// Something that must last is kept on this manager's server. Asks, the first time, whether the server deletes keys when its memory is
-    /// full; nothing waits for the answer, and a server that refuses it is not asked again.
+    /// To be called by a feature that keeps lasting data on this manager's server. The first call asks whether the server evicts keys
+    /// when its memory is full. No call waits for the answer. A server that refuses to answer is not asked again.
     pub fn keeps(&self) {
         let asked = &self.core().asked_for_eviction;
         if asked.load(Ordering::Relaxed) || matches!(self.config().target, Target::Memory(_)) {
@@ -32,7 +32,7 @@ impl Manager {
             Sink::then(move |reply| {
                 let Some(core) = core.upgrade() else { return };
                 match &reply {
-                    // There was no server to ask.
+                    // No server has answered: the next call asks again.
                     Err(error) if !matches!(error.kind(), ErrorKind::Server | ErrorKind::Auth) => {
                         core.asked_for_eviction.store(false, Ordering::Relaxed);
                     }
@@ -47,7 +47,7 @@ impl Manager {
     }
 }
 
-/// By what rule the server deletes keys, if it does: without a bound its memory is never full. Some servers say nothing of it.
+/// The policy by which the server evicts keys. `None` where the server evicts no keys, has no memory limit, or gives no policy.
 fn policy_of(reply: &Result<Reply>) -> Option<String> {
     let Ok(Reply::Bulk(info) | Reply::Simple(info)) = reply else { return None };
     let info = String::from_utf8_lossy(info);
@@ -62,12 +62,12 @@ mod tests {
     use crate::error::Error;
 
     #[test]
-    fn a_server_deletes_keys_only_with_a_bound_and_a_policy() {
+    fn a_server_evicts_keys_only_with_a_memory_limit_and_a_policy() {
         let of = |info: &'static str| policy_of(&Ok(Reply::Bulk(info.into())));
         assert_eq!(of("# Memory\r\nmaxmemory:100\r\nmaxmemory_policy:allkeys-lru\r\n").as_deref(), Some("allkeys-lru"));
         assert_eq!(of("maxmemory:0\r\nmaxmemory_policy:allkeys-lru\r\n"), None);
         assert_eq!(of("maxmemory:100\r\nmaxmemory_policy:noeviction\r\n"), None);
-        assert_eq!(of("maxmemory_policy:allkeys-lru\r\n"), None, "what is not said is not judged");
+        assert_eq!(of("maxmemory_policy:allkeys-lru\r\n"), None, "the memory limit is unknown");
         assert_eq!(of(""), None);
         assert_eq!(policy_of(&Ok(Reply::Int(1))), None);
         assert_eq!(policy_of(&Err(Error::from_reply("NOPERM no permission"))), None);

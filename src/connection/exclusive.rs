@@ -1,8 +1,8 @@
-//! Blocking commands: each on a connection of its own for as long as it blocks, so that nobody else waits for it.
+//! Blocking commands. Each has a connection of its own while it blocks, so that no other command waits for it.
 //!
-//! A command with a timeout is bounded by that plus a grace, and one that blocks for longer than the keep-alive is watched
-//! (see [`liveness`](super::liveness)). `disconnect()` has the server unblock it first, so that an
-//! element is never popped for a caller that is gone.
+//! A command with a timeout is bounded by the timeout plus a grace. A command that blocks for longer than the keep-alive is watched
+//! (see [`liveness`](super::liveness)). `disconnect()` makes the server unblock the command, so that no element is popped for a
+//! caller that is gone.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -21,10 +21,10 @@ use super::wait::{self, Next, Wait};
 use crate::error::{Error, ErrorKind, Result};
 use crate::resp::Reply;
 
-/// How long an attempt to connect may take before the server is looked for elsewhere too.
+/// How long an attempt to connect may take before the topology is asked where the server is.
 const SLOW: Duration = Duration::from_millis(100);
 
-/// Runs `command` on a connection of its own. `blocks_for` is what its server-side timeout says.
+/// Runs `command` on a connection of its own. `blocks_for` is the command's own timeout.
 pub(super) fn submit(shared: &Arc<Shared>, command: Command, sink: Sink, blocks_for: Option<Duration>) {
     if shared.is_shut() {
         return sink.settle(Err(shared.core.closed()), &shared.core.metrics);
@@ -42,7 +42,7 @@ pub(super) fn submit(shared: &Arc<Shared>, command: Command, sink: Sink, blocks_
     topology::watch(shared);
 }
 
-/// On whichever server is the right one until the command's own time is over: what a server refuses it has not executed.
+/// Sends the command to the right server, and after a refusal again, until the command's own timeout is over.
 async fn run(shared: &Arc<Shared>, request: &Request, blocks_for: Option<Duration>) -> Result<Reply> {
     let mut wait = Wait::new(request, blocks_for);
     let watched = is_watched(&shared.core, blocks_for);
@@ -52,7 +52,7 @@ async fn run(shared: &Arc<Shared>, request: &Request, blocks_for: Option<Duratio
         let interrupted = || async {
             tokio::select! {
                 () = interruption.cancelled() => {}
-                () = shared.core.forsaken.cancelled() => {}
+                () = shared.core.callers_gone.cancelled() => {}
             }
         };
         let mut opened = match kept.take() {
@@ -76,13 +76,13 @@ async fn run(shared: &Arc<Shared>, request: &Request, blocks_for: Option<Duratio
     }
 }
 
-/// Is a connection to be watched that is blocked for this long?
+/// Must a connection that is blocked for this long be watched?
 fn is_watched(core: &Core, blocks_for: Option<Duration>) -> bool {
     blocks_for.is_none_or(|time| time > core.config.keep_alive)
 }
 
-/// As [`open`], for a command that is on its way. While the shared connection is being restored, and while a server that
-/// refused is looked for another, it tries again, until there is no time left. `disconnect()` ends it.
+/// As [`open`], but tries again while the shared connection is being restored, or while another server is being looked for after a
+/// refusal, until no time is left. `disconnect()` ends the attempts.
 pub(super) async fn open_in_time(
     shared: &Arc<Shared>,
     request: &Request,
@@ -93,7 +93,7 @@ pub(super) async fn open_in_time(
     tokio::select! {
         opened = try_in_time(shared, request, watched, wait) => opened,
         () = interruption.cancelled() => Err(shared.core.closed()),
-        () = shared.core.forsaken.cancelled() => Err(shared.core.closed()),
+        () = shared.core.callers_gone.cancelled() => Err(shared.core.closed()),
     }
 }
 
@@ -117,7 +117,7 @@ async fn try_in_time(shared: &Arc<Shared>, request: &Request, watched: bool, wai
             None => opening.await,
         };
         let error = match opened {
-            Err(error) if is_passing(&shared.core, wait, &error) => error,
+            Err(error) if is_transient(&shared.core, wait, &error) => error,
             outcome => return outcome,
         };
         missing.get_or_insert_with(|| shared.core.topology.missing());
@@ -134,8 +134,8 @@ async fn try_in_time(shared: &Arc<Shared>, request: &Request, watched: bool, wai
     }
 }
 
-/// May it be another matter the next time? A manager that is ready may not know yet that its connection is lost.
-fn is_passing(core: &Core, wait: &Wait, error: &Error) -> bool {
+/// May the next attempt succeed? A manager in state `ready` may not have noticed yet that its connection is lost.
+fn is_transient(core: &Core, wait: &Wait, error: &Error) -> bool {
     let restores = matches!(core.status.state(), State::Ready | State::Reconnecting)
         || core.topology.is_known()
         || wait.why.is_some();

@@ -1,4 +1,4 @@
-//! For fuzzing: what a connection makes of a server's bytes, with no socket in between.
+//! For fuzzing: what a connection reads from a server's bytes, without a socket.
 
 use std::io;
 use std::pin::Pin;
@@ -19,7 +19,7 @@ use super::target::{Address, Target, parse};
 use crate::error::{Error, Result};
 use crate::resp::{Reader, Reply};
 
-/// A server that says what it was given, in pieces, and hangs up. What it is told goes nowhere.
+/// A server that sends the given bytes in pieces, and then closes the connection. It ignores what it receives.
 struct Scripted {
     bytes: Bytes,
     piece: usize,
@@ -60,7 +60,7 @@ fn run<T>(steps: impl Future<Output = T>) -> T {
     runtime.expect("a runtime without I/O").block_on(steps)
 }
 
-/// All that an error says, its causes too, to a user and to whoever debugs.
+/// All texts of an error and its causes, with `Debug` and `Display`.
 fn shown(error: &Error) -> String {
     let mut shown = format!("{error:?}");
     let mut next: Option<&dyn std::error::Error> = Some(error);
@@ -71,16 +71,16 @@ fn shown(error: &Error) -> String {
     shown
 }
 
-/// What a server is that says `bytes` in a handshake, as text, when all of it was read.
+/// The handshake with a server that sends `bytes`: the description of the server as text.
 ///
 /// # Errors
 ///
-/// All that the error says that comes of it.
+/// All texts of the error.
 pub fn greeted(config: &Config, bytes: &[u8], piece: usize) -> Result<String, String> {
     told(async { to_the_end(greet(config, said(bytes, piece)).await?).await })
 }
 
-/// What a server is that says `bytes` when it is asked for its role, as text, when all of it was read.
+/// The check for the role of a server that sends `bytes`: the description of the server as text.
 ///
 /// # Errors
 ///
@@ -96,7 +96,7 @@ pub fn role(config: &Config, bytes: &[u8], piece: usize) -> Result<String, Strin
     })
 }
 
-/// Reads what a server says until it hangs up. What stands behind its last answer is read with that or later, as it comes.
+/// Reads until the server closes the connection. What follows the last answer is read with it or later.
 async fn to_the_end(greeted: Greeted) -> Result<ServerInfo> {
     let (mut wire, server, _) = Wire::of(greeted);
     loop {
@@ -108,7 +108,7 @@ async fn to_the_end(greeted: Greeted) -> Result<ServerInfo> {
     }
 }
 
-/// What `steps` come to, as text.
+/// The outcome of `steps`, as text.
 fn told(steps: impl Future<Output = Result<ServerInfo>>) -> Result<String, String> {
     run(steps).map(|server| format!("{server:?}")).map_err(|error| shown(&error))
 }
@@ -117,7 +117,7 @@ fn has_hung_up(error: &(dyn std::error::Error + 'static)) -> bool {
     error.source().is_some_and(|source| source.is::<io::Error>())
 }
 
-/// What is learnt from a sentinel that says `bytes`, as text; and the addresses among that.
+/// What is learnt from a sentinel that sends `bytes`, as text; and the addresses that it names.
 #[must_use]
 pub fn listened(config: &Config, bytes: &[u8], piece: usize) -> (String, Vec<Address>) {
     let Some(sentinels) = Sentinels::of(&config.target) else { return Default::default() };
@@ -143,11 +143,11 @@ pub fn listened(config: &Config, bytes: &[u8], piece: usize) -> (String, Vec<Add
     (format!("{named:?} {:?} {}", sentinels.order(), ended.err().as_ref().map(shown).unwrap_or_default()), addresses)
 }
 
-/// What is learnt of a cluster from a node that says `bytes`, as text; and the addresses among that.
+/// What is learnt of a cluster from a node that sends `bytes`, as text; and the addresses that it names.
 ///
 /// # Panics
 ///
-/// Where a slot map contradicts itself.
+/// If the slot map contradicts itself.
 #[must_use]
 pub fn mapped(bytes: &[u8], piece: usize) -> (String, Vec<Address>) {
     let asked = Address { host: "asked".into(), port: 6379 };
@@ -158,7 +158,7 @@ pub fn mapped(bytes: &[u8], piece: usize) -> (String, Vec<Address>) {
     }
 }
 
-/// The addresses of `map`, once it was seen to be one.
+/// Checks that `map` is consistent, and returns its addresses.
 fn check(mut map: SlotMap, asked: &Address) -> Vec<Address> {
     let masters = map.masters().to_vec();
     let mut count = 0;
@@ -167,10 +167,10 @@ fn check(mut map: SlotMap, asked: &Address) -> Vec<Address> {
         count += (0..SLOTS).filter(|slot| slots.has(*slot)).count();
     }
     let owned = (0..SLOTS).filter(|slot| map.owner(*slot).is_some()).count();
-    assert_eq!(count, owned, "every slot is of one master, or nobody's");
+    assert_eq!(count, owned, "every slot has at most one master");
     for slot in [0, SLOTS - 1] {
         map.moved(slot, asked);
-        assert_eq!(map.owner(slot), Some(asked), "a slot is where it has moved");
+        assert_eq!(map.owner(slot), Some(asked), "a moved slot has its new owner");
     }
     masters.into_iter().chain(map.replicas().iter().cloned()).collect()
 }
@@ -184,7 +184,7 @@ pub fn redirected(line: &[u8]) -> Option<Address> {
     })
 }
 
-/// The payload of a message, if it is one that a subscriber hears.
+/// The payload of a Pub/Sub message, if `reply` is one.
 #[must_use]
 pub fn heard(reply: Reply) -> Option<Bytes> {
     match Received::of(reply) {
@@ -193,14 +193,14 @@ pub fn heard(reply: Reply) -> Option<Bytes> {
     }
 }
 
-/// What a URL says: the target, TLS, user, password, database.
+/// The parts of a URL: the target, TLS, user, password, database.
 pub type Url = (Target, bool, Option<String>, Option<String>, Option<u64>);
 
 /// Reads a URL.
 ///
 /// # Errors
 ///
-/// As everywhere.
+/// As [`parse`].
 pub fn read_url(text: &str) -> Result<Url> {
     let parsed = parse(text)?;
     let password = parsed.password.map(|password| password.reveal().to_owned());

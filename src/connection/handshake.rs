@@ -1,4 +1,4 @@
-//! The first words on a connection: protocol, credentials, name, database.
+//! The handshake of a connection: protocol, credentials, name, database.
 
 use std::time::Duration;
 
@@ -15,29 +15,28 @@ use crate::resp::{self, Read, Reader, Reply};
 /// A stream that is ready for commands.
 pub(super) struct Greeted {
     pub stream: Box<dyn Stream>,
-    /// The start of a reply whose end has not come yet: the next bytes of the stream continue it.
+    /// The start of a reply whose end is not received yet: the next bytes of the stream continue it.
     pub input: BytesMut,
-    /// Bounds replies, and hides the password that the server was given.
+    /// Reads replies up to a limit, and hides the password that was sent to the server.
     pub reader: Reader,
     pub server: ServerInfo,
-    /// Where the server is, if it is the one that sentinels name.
+    /// The address of the server, where sentinels or a cluster gave it.
     pub address: Option<Address>,
 }
 
-/// The least time between two looks at a server that is loading its data.
+/// The pause between two `PING`s to a server that is loading its data.
 const LOADING_PAUSE: Duration = Duration::from_millis(50);
 
-/// The message of the error when the server accepts and hangs up, as one does that expects TLS.
+/// The message of the error when the server accepts the connection and then closes it, as a server that expects TLS does.
 pub(super) const WITHOUT_A_WORD: &str = "the server ended the connection without a word";
 
-/// Introduces this client on a fresh stream. RESP3 is asked for; a server that takes no `HELLO` is spoken to in RESP2. The name of
-/// this client and of its library are courtesies: no refusal of them costs the connection, and any answer to `PING` is one of a live
-/// server.
+/// Does the handshake on a new stream. The client asks for RESP3, and uses RESP2 where the server refuses `HELLO`. The names of the
+/// client and of its library are optional: the server may refuse them. Any answer to `PING` means that the server lives.
 ///
 /// # Errors
 ///
-/// `auth` for refused or missing credentials, `server` for a refused database, `connection` if the stream ends. A server that is
-/// loading its data is waited for; the caller bounds how long.
+/// `auth` for refused or missing credentials, `server` for a refused database, `connection` if the stream ends. The function waits
+/// for a server that is loading its data; the caller limits the time.
 pub(super) async fn greet(config: &Config, stream: Box<dyn Stream>) -> Result<Greeted> {
     let password = config.password.get().await?;
     let password = password.as_ref().map(super::secret::Secret::reveal);
@@ -45,22 +44,22 @@ pub(super) async fn greet(config: &Config, stream: Box<dyn Stream>) -> Result<Gr
     let mut wire = Wire::new(stream, Reader::new(config.max_reply_bytes).hiding(hidden));
 
     let server = introduce(config, password, &mut wire).await?;
-    wire.mention(&["CLIENT", "SETNAME", &config.client_name]).await?;
+    wire.ask_optional(&["CLIENT", "SETNAME", &config.client_name]).await?;
     if config.db != 0 {
         wire.ask(&["SELECT", &config.db.to_string()]).await?;
     }
     for (what, value) in [("LIB-NAME", "redis-backplane"), ("LIB-VER", env!("CARGO_PKG_VERSION"))] {
-        wire.mention(&["CLIENT", "SETINFO", what, value]).await?;
+        wire.ask_optional(&["CLIENT", "SETINFO", what, value]).await?;
     }
-    // Whatever else it answers, it lives.
-    while wire.mention(&["PING"]).await? == Said::IsLoading {
+    // Any answer but `LOADING` means that the server is ready.
+    while wire.ask_optional(&["PING"]).await? == Said::IsLoading {
         tokio::time::sleep(LOADING_PAUSE).await;
     }
     wire.into_greeted(server, None)
 }
 
-/// Gives the credentials, with `HELLO` where the server takes it. Whatever else it is that a server or a proxy refuses of `HELLO`, in
-/// whatever words, it is spoken to in RESP2.
+/// Sends the credentials, with `HELLO` where the server takes it. Where a server or a proxy refuses `HELLO` for a reason other than
+/// the credentials, RESP2 is used.
 async fn introduce(config: &Config, password: Option<&str>, wire: &mut Wire) -> Result<ServerInfo> {
     let user = config.username.as_deref();
     let hello = match password {
@@ -72,7 +71,7 @@ async fn introduce(config: &Config, password: Option<&str>, wire: &mut Wire) -> 
         Err(error) if !error.is_reply() || are_credentials_refused(&error, password) => return Err(error),
         Err(error) => error,
     };
-    // One that hangs up behind its refusal has said why.
+    // Where the server closes the connection after its refusal, the refusal is the reason.
     let or_why = |error: Error| if error.is_reply() { error } else { refused.clone() };
     if let Some(password) = password {
         match user {
@@ -94,7 +93,8 @@ async fn introduce(config: &Config, password: Option<&str>, wire: &mut Wire) -> 
     Ok(server)
 }
 
-/// Is it the credentials, or that there are none, that `HELLO` was refused for? A user that may not say `HELLO` can have right ones.
+/// Did the server refuse `HELLO` because of wrong or missing credentials? A user without the permission for `HELLO` can have the
+/// right ones.
 fn are_credentials_refused(error: &Error, password: Option<&str>) -> bool {
     match error.server_code() {
         Some("NOPERM") => false,
@@ -103,21 +103,21 @@ fn are_credentials_refused(error: &Error, password: Option<&str>) -> bool {
     }
 }
 
-/// What a server says to something that it need not take.
+/// The answer to an optional command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Said {
     IsLoading,
     Other,
 }
 
-/// A stream on which one question is asked at a time.
+/// A stream for one command at a time.
 pub(super) struct Wire {
     stream: Box<dyn Stream>,
     buffer: BytesMut,
     reader: Reader,
-    /// Has anything come?
+    /// Was anything received?
     heard: bool,
-    /// Has something come that was not asked for?
+    /// Was a push received?
     pushed: bool,
 }
 
@@ -126,13 +126,14 @@ impl Wire {
         Self { stream, buffer: BytesMut::with_capacity(4096), reader, heard: false, pushed: false }
     }
 
-    /// The same stream, to be asked something more, and what is known of its server.
+    /// The stream of `greeted` for further commands, and what is known of its server.
     pub(super) fn of(greeted: Greeted) -> (Self, ServerInfo, Option<Address>) {
         let Greeted { stream, input, reader, server, address } = greeted;
         (Self { stream, buffer: input, reader, heard: true, pushed: false }, server, address)
     }
 
-    /// The stream, when nothing more is to be asked. An answer to no question would be taken for that to the next one.
+    /// Gives the stream back after the last command. Fails on a reply without a request, because this reply would be taken for the
+    /// answer to the next command.
     pub(super) fn into_greeted(mut self, server: ServerInfo, address: Option<Address>) -> Result<Greeted> {
         while let Some(reply) = self.take()? {
             if !matches!(reply, Reply::Push(_)) {
@@ -157,8 +158,8 @@ impl Wire {
         Error::new(kind, message).caused_by(e)
     }
 
-    /// Says what the server may refuse, unless it is for want of credentials.
-    async fn mention(&mut self, words: &[&str]) -> Result<Said> {
+    /// Sends an optional command. Fails only where the server demands credentials, or the connection is lost.
+    async fn ask_optional(&mut self, words: &[&str]) -> Result<Said> {
         match self.ask(words).await {
             Ok(_) => Ok(Said::Other),
             Err(error) if !error.is_reply() || error.server_code() == Some("NOAUTH") => Err(error),
@@ -167,12 +168,13 @@ impl Wire {
         }
     }
 
-    /// Asks; an error reply is an `Err`.
+    /// Sends a command and gives the answer. An error reply is an `Err`.
     pub(super) async fn ask(&mut self, words: &[&str]) -> Result<Reply> {
         let mut out = BytesMut::new();
         resp::pack(&mut out, &words.iter().map(|word| word.as_bytes()).collect::<Vec<_>>());
         if let Err(e) = self.send(&out).await {
-            // What a peer said before it hung up tells more: a certificate that is refused is refused after the handshake.
+            // A TLS alert that the peer sent before it closed the connection tells more: a client's certificate is refused after
+            // the TLS handshake.
             return Err(match self.stream.read_buf(&mut self.buffer).await {
                 Err(said) if is_tls(&said) => self.lost(said),
                 _ => self.lost(e),
@@ -201,7 +203,7 @@ impl Wire {
         }
     }
 
-    /// Ends when something has come that was not asked for. Dropped early, it loses nothing.
+    /// Ends when a push was received. A drop of the future loses nothing.
     pub(super) async fn pushed(&mut self) -> Result<()> {
         while !std::mem::take(&mut self.pushed) {
             match self.next().await? {
@@ -225,7 +227,7 @@ impl Wire {
         }
     }
 
-    /// The next reply of what has come.
+    /// The next reply among the received bytes.
     fn take(&mut self) -> Result<Option<Reply>> {
         match self.reader.next(&mut self.buffer) {
             Ok(Some(Read::Reply(reply))) => Ok(Some(reply)),
@@ -248,7 +250,7 @@ mod tests {
 
     impl Stream for tokio::io::DuplexStream {}
 
-    /// A server whose answers to the five questions of a handshake are followed by `more`.
+    /// A handshake with a server that sends `more` after its five answers.
     async fn greeted(more: &str) -> Result<Greeted> {
         let (ours, mut theirs) = duplex(4096);
         let answers = ["%0\r\n", "+OK\r\n", "+OK\r\n", "+OK\r\n"];
@@ -267,7 +269,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_begin_of_a_push_behind_the_handshake_is_not_lost() {
+    async fn the_start_of_a_push_behind_the_handshake_is_not_lost() {
         let greeted = greeted(">2\r\n+invalidate\r\n").await.unwrap();
         let (mut reader, mut input) = (greeted.reader, greeted.input);
         assert_eq!(reader.next(&mut input).unwrap(), None);
@@ -277,7 +279,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_that_nobody_asked_for_is_no_answer_to_the_next_question() {
+    async fn a_reply_without_a_request_fails_the_handshake_and_a_push_does_not() {
         assert!(greeted(">2\r\n+invalidate\r\n_\r\n").await.unwrap().input.is_empty());
         let error = greeted("+OK\r\n").await.err().unwrap();
         assert_eq!(error.message(), "the server sent a reply without a request");

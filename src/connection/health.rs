@@ -1,7 +1,7 @@
-//! How the servers are: reached, serving every key, taking writes.
+//! Checks whether the servers are reachable, serve every key and take writes.
 //!
-//! Whether Redis takes writes is asked by a write that changes nothing: `SET` with `XX` of a key that is never there. The server
-//! refuses it for the very reasons for which it refuses others (`OOM`, `READONLY`, `MISCONF`, `NOREPLICAS`), and says which.
+//! The check for writes is a write that changes nothing: `SET` with `XX` of a key that never exists. The server refuses it for the
+//! same reasons as any other write (`OOM`, `READONLY`, `MISCONF`, `NOREPLICAS`), and names the reason.
 
 use std::time::{Duration, Instant};
 
@@ -22,11 +22,11 @@ use crate::keys::Namespace;
 use crate::resp::Reply;
 use crate::telemetry::Operation;
 
-/// How many tags are tried to find a key of a slot. With this many, a single slot is missed once in a million times.
+/// How many hash tags are tried to find a key of a slot. With this many, a single slot is missed once in a million times.
 const TAGS: u32 = 230_000;
 /// Codes by which a server says that it takes no writes now.
 const NO_WRITES: [&str; 7] = ["OOM", "READONLY", "MISCONF", "NOREPLICAS", "LOADING", "MASTERDOWN", "CLUSTERDOWN"];
-/// Codes by which a server says that it serves no keys at all; they are among those above.
+/// Codes by which a server says that it serves no keys at all. [`NO_WRITES`] has these codes too.
 pub const NO_KEYS: [&str; 3] = ["LOADING", "MASTERDOWN", "CLUSTERDOWN"];
 
 /// What [`Manager::health`] found.
@@ -62,7 +62,7 @@ impl Manager {
         let took = begun.elapsed();
         let (answered, server) = match answer {
             Ok(reply) => (Ok(()), Some(server_info::describe(&reply))),
-            // A server that knows no HELLO answers, and so is well.
+            // A server without `HELLO` has answered too.
             Err(error) if error.kind() == ErrorKind::Server && error.server_code() == Some("ERR") => {
                 (Ok(()), self.server())
             }
@@ -88,23 +88,24 @@ impl ClusterHealth {
     }
 }
 
-/// What was found in a cluster.
+/// The health of a cluster.
 struct ClusterReport {
     cluster: ClusterHealth,
     outcome: Result<()>,
     writable: Result<()>,
 }
 
-/// What a master said.
+/// The answers of one master.
 struct MasterReport {
     slots: SlotSet,
-    /// What it says of the cluster; an error where it does not answer, or serves no keys.
+    /// Is the state of the cluster other than `fail`, as the master says? An error where the master does not answer, or serves
+    /// no keys.
     is_ok: Result<bool>,
     writable: Result<()>,
 }
 
 impl ClusterReport {
-    /// Asks every master at once. One that is none any more is asked for again by the new slot map.
+    /// Asks all masters in parallel. Where a node is no longer a master, the masters of the new slot map are asked.
     async fn look(manager: &Manager, deadline: Instant) -> Self {
         let mut served = SlotSet::none();
         let (mut is_ok, mut why, mut writable) = (true, None, Ok(()));
@@ -135,7 +136,7 @@ impl ClusterReport {
         let outcome = if open == 0 {
             Ok(())
         } else {
-            manager.doubt();
+            manager.request_topology_refresh();
             let error = Error::from_reply(&format!("CLUSTERDOWN {open} of {SLOTS} hash slots are not served"));
             Err(match why {
                 Some(why) => error.with_message(|message| format!("{message}: {}", why.message())).caused_by(why),
@@ -149,7 +150,7 @@ impl ClusterReport {
     }
 }
 
-/// Asks the masters of those slots that are not among `served`.
+/// Asks the masters of the slots that are not among `served`.
 async fn ask_masters(manager: &Manager, served: &SlotSet, deadline: Instant) -> Vec<MasterReport> {
     let mut asked = JoinSet::new();
     let Some(map) = manager.map() else { return Vec::new() };
@@ -172,7 +173,7 @@ async fn ask_master(manager: &Manager, master: &Address, slots: SlotSet, deadlin
     let wrote = async {
         match key_of(manager.namespace(), &slots) {
             Some(key) => probe(manager, &key, Some(destination), deadline).await,
-            // Where the namespace has a hash tag this master has none of its keys.
+            // The namespace has a hash tag whose slot belongs to another master.
             None => Ok(()),
         }
     };
@@ -181,7 +182,7 @@ async fn ask_master(manager: &Manager, master: &Address, slots: SlotSet, deadlin
         Ok(Reply::Bulk(text) | Reply::Simple(text)) => {
             Ok(server_info::field(&String::from_utf8_lossy(&text), "cluster_state") != Some("fail"))
         }
-        // Any other answer is one.
+        // The master has answered, if not with text.
         Ok(_) => Ok(true),
         Err(error) if is_answer(&error) => Ok(true),
         Err(error) => Err(error),
@@ -197,15 +198,15 @@ fn is_answer(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Server | ErrorKind::Auth)
 }
 
-/// A key in the namespace that is of one of the slots.
+/// A key in the namespace whose slot is among `slots`.
 fn key_of(namespace: &Namespace, slots: &SlotSet) -> Option<Bytes> {
     (0..TAGS).map(|tag| namespace.health(Some(tag))).find(|key| slots.has(slot_of(key)))
 }
 
-/// Would a write be taken?
+/// Checks whether the server takes a write of `key`.
 async fn probe(manager: &Manager, key: &Bytes, destination: Option<Destination>, deadline: Instant) -> Result<()> {
     let packed = Packed::sized(key.len()).begin(4, b"SET").word(key).word(b"").word(b"XX");
-    // It writes nothing, so it may go twice.
+    // The command writes nothing, so it may be sent twice.
     match bounded(manager.call_plainly(packed.reads(operation()), destination), deadline).await {
         Ok(_) => Ok(()),
         Err(error) if is_answer(&error) => {

@@ -1,6 +1,7 @@
-//! What has come in on a connection: bytes, read as replies.
+//! The bytes that a connection has received, read as replies.
 //!
-//! A reply that is kept nowhere is read past. Here is what its caller is told, and for how long that may go on.
+//! A reply that is too large, or that no caller waits for, is skipped. The caller of a skipped reply gets an error. The time to skip
+//! one reply is limited.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use crate::resp::{MAX_DEPTH, ProtocolError, Read, Reader, Why};
 
 /// The bytes that a server has sent, and the reader of its replies.
 pub(super) struct Incoming {
-    /// Bytes that are not read as replies yet. Whoever reads from the stream appends here.
+    /// Bytes that are not read as replies yet. The reader of the stream appends to them.
     pub(super) bytes: BytesMut,
     reader: Reader,
     patience: Patience,
@@ -20,30 +21,30 @@ pub(super) struct Incoming {
 }
 
 impl Incoming {
-    /// For a connection whose handshake has left `bytes` unread.
+    /// `bytes` are what the handshake of the connection has left unread.
     pub(super) fn new(bytes: BytesMut, reader: Reader, config: &Config) -> Self {
         let patience = Patience::new(config.command_timeout);
         Self { bytes, reader, patience, max_reply_bytes: config.max_reply_bytes }
     }
 
-    /// The next reply, or what was read past instead of one. `None` until more bytes have come: then [`Incoming::check`] is next.
+    /// The next reply, or the next skipped reply. `None` where more bytes are needed; then the caller calls [`Incoming::check`].
     #[inline]
     pub(super) fn next(&mut self) -> Result<Option<Read>, ProtocolError> {
         self.reader.next(&mut self.bytes)
     }
 
-    /// Has the next reply read past: nobody waits for it.
+    /// Skips the next reply, because no caller waits for it.
     #[inline]
     pub(super) fn pass_one(&mut self) {
         self.reader.pass_one();
     }
 
-    /// Says why the connection is lost, where one reply has been read past for too long.
+    /// Gives the reason to end the connection, where the skip of one reply takes too long.
     pub(super) fn check(&mut self, now: Instant) -> Result<(), String> {
         self.patience.check(&self.reader, now)
     }
 
-    /// The error of the caller whose reply was read past. Its command has been executed, or refused.
+    /// The error of the caller whose reply was skipped. The server has executed or refused the command.
     pub(super) fn unread(&self, why: Why) -> Error {
         let message = match why {
             Why::TooDeep => format!("the reply: expected at most {MAX_DEPTH} levels of arrays in arrays, got more"),
@@ -56,7 +57,7 @@ impl Incoming {
     }
 }
 
-/// Bounds the time in which one reply is read past. Commands behind it would get no answer in time; a new connection serves later ones.
+/// Limits the time to skip one reply. The commands behind it would get no answer in time; a new connection serves later commands.
 #[derive(Debug)]
 struct Patience {
     limit: Duration,

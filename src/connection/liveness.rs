@@ -1,8 +1,9 @@
-//! Whether a blocked connection lives, by the rule of `silence`. It cannot be asked: a server reads nothing from a client that it
-//! blocks. But it may be written to. So the connection subscribes to a channel of its own first (RESP3 lets it do other things besides),
-//! and when it has been silent for long the shared connection publishes there: what arrives is the sign of life.
+//! Whether a blocked connection lives, by the rule of `silence`. A `PING` does not work, because a server reads nothing from a client
+//! that it blocks. But the server writes to the client. So the connection first subscribes to a channel of its own; RESP3 allows other
+//! commands on the same connection. After a long silence the shared connection publishes to this channel. The message on the blocked
+//! connection is the sign of life.
 //!
-//! Where the server speaks no RESP3, or the user may not use the channel, nothing is watched; TCP keep-alive remains.
+//! Without RESP3, or without the permission for the channel, the connection is not watched. Then only TCP keep-alive notices its loss.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,11 +19,11 @@ use super::target::Target;
 use crate::error::{Delivery, Error, ErrorKind};
 use crate::resp::{self, Reply};
 
-/// Ends with an error when the connection that listens to `channel` is lost; never otherwise. `heard` is when anything
-/// came on it last.
+/// Ends with an error when the connection that is subscribed to `channel` is lost, and never otherwise. `heard` is the time when the
+/// connection received something last.
 pub(super) async fn lost(shared: &Arc<Shared>, channel: &[u8], heard: watch::Receiver<Instant>) -> Error {
     let keep_alive = shared.core.config.keep_alive;
-    // A cluster's node counts its own subscribers only; the message itself reaches those of all nodes.
+    // A node of a cluster counts its own subscribers only, but the message reaches the subscribers of all nodes.
     let counts = !matches!(shared.core.config.target, Target::Cluster(_));
     loop {
         let last = *heard.borrow();
@@ -45,7 +46,7 @@ pub(super) async fn lost(shared: &Arc<Shared>, channel: &[u8], heard: watch::Rec
     }
 }
 
-/// `PUBLISH`, over the shared connection. `None` where the user may not; the reply is `Nil` where it cannot now.
+/// `PUBLISH`, on the shared connection. `None` where the server refuses it; `Nil` where the server cannot be reached now.
 async fn publish(shared: &Arc<Shared>, channel: &[u8]) -> Option<Reply> {
     let mut payload = BytesMut::new();
     resp::pack(&mut payload, &[b"PUBLISH", channel, b""]);

@@ -1,4 +1,4 @@
-//! Scripts that are loaded on a connection, and what is held back meanwhile.
+//! The scripts that are loaded on a connection, and the requests that must wait for them.
 
 use std::collections::HashSet;
 
@@ -6,24 +6,24 @@ use bytes::Bytes;
 
 use super::script::Script;
 
-/// How many digests of users' scripts a connection remembers to have loaded.
+/// How many digests of loaded users' scripts a connection remembers.
 const MOST_LOADED: usize = 10_000;
 
 /// What one connection knows of the scripts that it has loaded.
 #[derive(Default)]
 pub(super) struct Loading {
-    /// Digests of the scripts of users that were loaded.
+    /// The digests of the users' scripts that were loaded.
     loaded: HashSet<String>,
-    /// The error of the `SCRIPT LOAD` that was answered last, until the next reply.
+    /// The error of the last `SCRIPT LOAD`, until the next reply.
     failure: Option<Bytes>,
-    /// A place in all that was ever written. A request from before it may be written again behind it. Until that is known nothing new is
-    /// written: calls of one script keep their order.
+    /// A position in the written bytes. A request before this position may have to be written again. No further request is written
+    /// until all requests before the position are answered, so that the calls of one script keep their order.
     barrier: u64,
 }
 
 impl Loading {
-    /// Must the script be loaded ahead of this call of it? True for the first call of a user's script on this connection: a `NOSCRIPT` to
-    /// the call itself would leave in doubt whether the server says so or the script, which somebody else may have loaded meanwhile.
+    /// Must the script be loaded before this call? True for the first call of a user's script on this connection. Without the load a
+    /// `NOSCRIPT` could come from the server, or from the script itself, if another client has loaded it.
     pub(super) fn must_load_first(&mut self, script: &Script) -> bool {
         if script.is_ours() || self.loaded.contains(script.digest()) {
             return false;
@@ -35,17 +35,17 @@ impl Loading {
         true
     }
 
-    /// Nothing new is written until all requests from before `position` are answered.
+    /// Holds further requests back until all requests before `position` are answered.
     pub(super) fn hold_back(&mut self, position: u64) {
         self.barrier = position;
     }
 
-    /// Is something held back, where the oldest request stands at `oldest`?
+    /// Are further requests held back? `oldest` is the position of the oldest request.
     pub(super) fn holds_back(&self, oldest: Option<u64>) -> bool {
         oldest.is_some_and(|position| position < self.barrier)
     }
 
-    /// A `SCRIPT LOAD` was refused. That is about the request right behind it, and no other.
+    /// The server refused a `SCRIPT LOAD`. The error is for the next request only.
     pub(super) fn failed(&mut self, line: Bytes) {
         self.failure = Some(line);
     }

@@ -32,7 +32,7 @@ use crate::lifecycle;
 use crate::resp::{self, Reply};
 use crate::telemetry::{Metrics, Operation};
 
-/// One set of connections to one Redis. When the last clone is dropped its connections end.
+/// The connections to one Redis. They end when the last clone is dropped.
 #[derive(Clone)]
 pub struct Manager {
     shared: Arc<Shared>,
@@ -54,7 +54,7 @@ impl Manager {
     ///
     /// # Errors
     ///
-    /// `connection`: the operating system refuses what the I/O thread needs, which the first manager starts.
+    /// `connection`: the operating system refuses what the I/O thread needs. The first manager starts this thread.
     pub fn new(config: Config, observer: Arc<dyn Observer>) -> Result<Self> {
         let io = lifecycle::start().map_err(|e| {
             Error::new(ErrorKind::Connection, format!("the operating system refuses what the I/O thread needs: {e}"))
@@ -87,16 +87,16 @@ impl Manager {
         &self.shared.core
     }
 
-    /// Connects. Concurrent callers share one attempt; in `ready` it does nothing; after `failed` or `closed` it starts again.
-    /// The call itself takes its place in the order of `connect` and `disconnect` calls; the future only waits.
+    /// Connects. Concurrent callers share one attempt. In state `ready` the call does nothing; after `failed` or `closed` it starts
+    /// again. The call itself is ordered among the calls of `connect` and `disconnect`; the future only waits.
     ///
     /// # Errors
     ///
-    /// The failure of the attempt; `closed` if `disconnect()` came in between; `timeout` if a connection that
-    /// was lost is not restored within `connectTimeoutMs`.
+    /// The failure of the attempt; `closed` if `disconnect()` was called meanwhile; `timeout` if a lost connection is not restored
+    /// within `connectTimeoutMs`.
     pub fn connect(&self) -> impl Future<Output = Result<()>> + Send + use<> {
         let (done, outcome) = oneshot::channel();
-        // Refused only when the actor has ended, and then `outcome` says so.
+        // The send fails only after the end of the actor; `outcome` is closed then.
         let _ = self.control.send(Control::Connect(done));
         let manager = self.clone();
         async move { manager.connected(outcome).await }
@@ -119,19 +119,19 @@ impl Manager {
         }
     }
 
-    /// Ends every connection, after what was accepted is answered or `closeTimeoutMs` has passed. Idempotent. From the call
-    /// on, before the future is polled, commands are refused.
+    /// Ends every connection, after all accepted commands are answered or `closeTimeoutMs` has passed. Idempotent. Commands are
+    /// refused from the call on, before the future is polled.
     pub fn disconnect(&self) -> impl Future<Output = ()> + Send + use<> {
         let (done, ended) = oneshot::channel();
         self.shared.shut();
-        // Refused only when the actor has ended, and then `ended` says so.
+        // The send fails only after the end of the actor; `ended` is closed then.
         let _ = self.control.send(Control::Close(done));
         let manager = self.clone();
         async move { manager.disconnected(ended).await }
     }
 
     async fn disconnected(&self, ended: oneshot::Receiver<()>) {
-        // Answered when everything has ended; the actor's own end is just as good.
+        // Answered when all has ended. An error means that the actor has ended, which is the same.
         let _ = ended.await;
         self.shared.core.exclusive.close();
         let grace = self.shared.core.config.close_timeout + Duration::from_secs(1);
@@ -156,7 +156,7 @@ impl Manager {
         &self.shared.core.config
     }
 
-    /// What a test has added to the clock of an embedded server: time that has passed for who goes by it. Nothing elsewhere.
+    /// The time that a test has added to the clock of an embedded server. Zero for any other server.
     #[must_use]
     pub fn time_added(&self) -> Duration {
         match &self.shared.core.config.target {
@@ -175,16 +175,16 @@ impl Manager {
         &self.shared.core.metrics
     }
 
-    /// Cancelled when `disconnect()` begins. What renews something by itself ends then.
+    /// Cancelled when `disconnect()` begins. Tasks that renew something end then.
     #[must_use]
     pub fn closing(&self) -> CancellationToken {
         self.shared.core.interruption()
     }
 
-    /// Nobody is left who could wait for an answer: commands that block are ended, so that none takes something for nobody.
-    /// Everything else goes on until it has nothing to do.
-    pub fn forsake(&self) {
-        self.shared.core.forsaken.cancel();
+    /// No caller is left that could wait for an answer. Blocking commands are ended, because an element that such a command pops
+    /// would be lost. All other commands go on to their ends.
+    pub fn end_blocking_commands(&self) {
+        self.shared.core.callers_gone.cancel();
     }
 
     /// Accepts a command; commands are sent in the order they are accepted. Its sink is settled exactly once, within
@@ -193,21 +193,21 @@ impl Manager {
         self.shared.submit(command, sink);
     }
 
-    /// Accepts a command that blocks the connection it is on, for `blocks_for` or until it ends.
+    /// Accepts a command that blocks its connection, for `blocks_for` or until the connection ends.
     pub fn submit_blocking(&self, command: Command, sink: Sink, blocks_for: Option<Duration>) {
         exclusive::submit(&self.shared, command, sink, blocks_for);
     }
 
-    /// Subscribes `listener` to `channel`. It is registered at once; the future resolves when the server has confirmed: what is
-    /// published after that, by anyone, is heard. However many listeners a channel has, the server knows of one subscription.
-    /// Dropping the future unanswered, or what it gives, ends the subscription.
+    /// Subscribes `listener` to `channel`. The listener is registered at once. The future resolves when the server has confirmed;
+    /// the listener gets every message that is published after that. All listeners of a channel share one subscription on the
+    /// server. A drop of the future, or of its result, ends the subscription.
     ///
-    /// A manager that is not connected connects, as for a command. So a caller that only subscribes learns as fast that there is no
-    /// server, and why; and the manager's state says that it is in use.
+    /// A manager that is not connected connects, as for a command. So a caller that only subscribes also learns at once why there is
+    /// no server, and the manager's state says that the manager is in use.
     ///
     /// # Errors
     ///
-    /// What `connect()` rejects with; what the server says where it refuses; `timeout` when it does not confirm within
+    /// The errors of `connect()`; the server's error where the server refuses; `timeout` when the server does not confirm within
     /// `commandTimeoutMs`; `closed`.
     pub fn subscribe(
         &self,
@@ -225,7 +225,7 @@ impl Manager {
         }
     }
 
-    /// Resolves when every subscription is confirmed; at once where there is none.
+    /// Resolves when every subscription is confirmed, or at once where there is no subscription.
     ///
     /// # Errors
     ///
@@ -234,19 +234,19 @@ impl Manager {
         self.subscriber.subscribed()
     }
 
-    /// Accepts one command now; the future gives its answer. An error reply is an `Err`.
+    /// Accepts one command in the call itself. The future gives the answer. An error reply is an `Err`.
     pub fn call(&self, command: Command) -> impl Future<Output = Result<Reply>> + Send + use<> {
         let (sink, answer) = oneshot::channel();
         self.submit(command, Sink::Waiter(sink));
         self.answered(answer)
     }
 
-    /// The same, and on which connection the answer came: see [`Cursor`](super::Cursor).
+    /// As [`Manager::call`], and also gives the connection of the answer: see [`Cursor`](super::Cursor).
     pub fn call_located(&self, command: Command) -> impl Future<Output = Result<(Reply, Origin)>> + Send + use<> {
         self.call_at(command, None)
     }
 
-    /// The same, at a place in a cluster.
+    /// As [`Manager::call_located`], at a place in a cluster.
     pub(super) fn call_at(
         &self,
         command: Command,
@@ -257,7 +257,8 @@ impl Manager {
         self.answered(answer)
     }
 
-    /// What the server at `place` says to `command`, whatever that is: nothing is repeated because it said "not here" or "not now".
+    /// The first answer of the server at `destination`. The command is not repeated, even if the server says "not here" or "not
+    /// now".
     pub(super) fn call_plainly(
         &self,
         command: Command,
@@ -268,7 +269,7 @@ impl Manager {
         self.answered(answer)
     }
 
-    /// The outcome of a request. Every request is settled, so the error of a closed manager is never given in fact.
+    /// The outcome of a request. Every request is settled, so the error of a closed manager is never returned in practice.
     fn answered<T: Send>(
         &self,
         answer: oneshot::Receiver<Result<T>>,
@@ -282,17 +283,17 @@ impl Manager {
         self.shared.core.status.server()
     }
 
-    /// Where there is a cluster: which node has which slot, as is known at present.
+    /// The known slot map, where there is a cluster.
     pub(super) fn map(&self) -> Option<Arc<SlotMap>> {
         self.shared.core.topology.map()
     }
 
-    /// A server contradicts the known topology: the topology is asked for again.
-    pub(super) fn doubt(&self) {
-        self.shared.core.topology.doubt();
+    /// Has the topology asked for again, because a server contradicts the known topology.
+    pub(super) fn request_topology_refresh(&self) {
+        self.shared.core.topology.request_refresh();
     }
 
-    /// Packs one command given by its words, and says how it travels.
+    /// Packs one command given by its words, and says on which connection it is sent.
     ///
     /// # Errors
     ///
@@ -309,7 +310,7 @@ impl Manager {
         Ok((command, dispatch))
     }
 
-    /// Packs `MULTI`, the commands and `EXEC`. The answer is for [`transaction_outcome`](Self::transaction_outcome).
+    /// Packs `MULTI`, the commands and `EXEC`. [`transaction_outcome`](Self::transaction_outcome) reads the answer.
     ///
     /// # Errors
     ///
@@ -327,13 +328,12 @@ impl Manager {
         Ok(Command { replies, ..Command::raw(payload.freeze(), Operation::named("transaction")) })
     }
 
-    /// What a transaction's replies mean: its results, or the error that stopped or spoilt it.
+    /// Reads the replies of a transaction: the results, or the error.
     ///
     /// # Errors
     ///
-    /// `rejected` if Redis refused a command and executed none; `maybe-executed`, naming the command, if one of them
-    /// failed while the others were executed, which Redis does not take back; `maybe-executed` too if it refused `MULTI` and then
-    /// executed commands on their own.
+    /// `rejected` if Redis refused a command and executed none. `maybe-executed`, with the number of the command, if one command
+    /// failed and Redis executed the others. `maybe-executed` too if Redis refused `MULTI` and then executed commands on their own.
     pub fn transaction_outcome(reply: Reply) -> Result<Vec<Reply>> {
         let unexpected = || Error::unexpected_reply().to_command(|| "`EXEC`".to_owned());
         let Reply::Array(mut replies) = reply else {
@@ -361,7 +361,8 @@ impl Manager {
                     _ => None,
                 };
                 let first = replies.iter().find_map(refused);
-                // Without its `MULTI` each command was executed on its own. A user that may execute none of them gets the same code for all.
+                // Without `MULTI` Redis executes each command on its own. A user without permissions gets the same code for every
+                // command.
                 let came_apart = replies.first().and_then(refused).is_some_and(|multi| {
                     replies
                         .iter()

@@ -1,8 +1,8 @@
-//! Connections: one for all commands of a manager, one for all its subscriptions, one more for each command that blocks.
+//! Connections: one for all commands of a manager, one for all its subscriptions, one more for each blocking command.
 //!
 //! | file | what |
 //! |---|---|
-//! | `manager` | the handle that everyone else holds |
+//! | `manager` | the handle of a manager, for all other modules |
 //! | `health` | checks that the servers are reachable, serve all keys and take writes |
 //! | `state` | the life of a manager, a pure state machine |
 //! | `status` | the state that a manager is in, its server, its last failure |
@@ -10,23 +10,23 @@
 //! | `shared` | the inbox and the lane |
 //! | `actor` | the one task that connects, serves, reconnects and ends |
 //! | `pipeline` | a live connection: requests are written on it, and its replies are given to them |
-//! | `outgoing`, `incoming`, `awaited`, `loading` | its parts: what is to be written, what has come, what is still to come, which scripts are loaded |
-//! | `refusal` | which answers say that nothing was executed |
-//! | `subscriber/` | the connection that subscribes, and what is subscribed |
-//! | `exclusive`, `opened`, `wait` | blocking commands, their connections, and what is left of their time |
-//! | `silence`, `liveness` | whether a connection lives; whether one that blocks does |
+//! | `outgoing`, `incoming`, `awaited`, `loading` | parts of a pipeline: bytes to write, bytes received, replies that are expected, scripts that are loaded |
+//! | `refusal` | which error replies say that nothing was executed |
+//! | `subscriber/` | the connections of the subscriptions, and the subscriptions |
+//! | `exclusive`, `opened`, `wait` | blocking commands, their connections, and the rest of their timeouts |
+//! | `silence`, `liveness` | whether a connection lives; whether a blocked connection lives |
 //! | `reserved` | a connection kept for one holder's blocking commands |
-//! | `request`, `command`, `script`, `packed` | what is sent, and what is known of it |
-//! | `config`, `target`, `secret`, `tls` | what a manager is told |
+//! | `request`, `command`, `script`, `packed` | commands, their bytes and their properties |
+//! | `config`, `target`, `secret`, `tls` | the configuration of a manager |
 //! | `connect` | one attempt to connect |
-//! | `dial`, `handshake`, `server_info`, `probe` | how a stream is opened and introduced, what the server says of itself, and why not |
-//! | `upstream` | what the actor serves on: one pipeline, or those of a cluster |
+//! | `dial`, `handshake`, `server_info`, `probe` | how a stream is opened, the handshake, what the server says of itself, and why a first connect failed |
+//! | `upstream` | what the actor sends requests on: one pipeline, or the pipelines of a cluster |
 //! | `cluster/` | slots, routing, the nodes' pipelines |
-//! | `sentinel` | which server is the master, where sentinels know |
+//! | `sentinel` | asks sentinels which server is the master |
 //! | `cursor`, `pages`, `walk` | which connection a cursor came from; the pages of one server's keys; a walk over all keys |
-//! | `topology/` | where the master is, or the masters are, and the task that asks on its own |
-//! | `candidates` | servers that are tried side by side |
-//! | `eviction` | whether a server deletes keys by itself |
+//! | `topology/` | the known master or masters, and the task that keeps this knowledge fresh |
+//! | `candidates` | servers that are tried in parallel |
+//! | `eviction` | whether a server evicts keys |
 //! | `event` | the events of a manager |
 
 mod actor;
@@ -90,6 +90,6 @@ pub use script::Script;
 pub(crate) use script::scripts;
 pub use server_info::ServerInfo;
 pub use state::State;
-pub use subscriber::{Channel, ChannelKind, Listener, Message, Subscription};
+pub use subscriber::{Channel, ChannelKind, ChannelMessage, Listener, Subscription};
 pub use target::{Address, Target};
 pub use walk::{Page, Walk};

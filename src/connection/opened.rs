@@ -1,5 +1,4 @@
-//! A connection that blocks: it is opened for a blocking command, asked once or several times, and made to answer where the wait must
-//! end.
+//! A connection for blocking commands: it executes one or more of them, and has the server unblock a command whose wait must end.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -27,39 +26,39 @@ use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::keys;
 use crate::resp::{self, Read, Reply};
 
-/// What a server may take beyond the timeout it was given.
+/// How long a server may take beyond the timeout of the command.
 pub(super) const GRACE: Duration = Duration::from_secs(2);
-/// The time between two attempts to unblock a command that the server has not seen yet.
+/// The time between two attempts to unblock a command that the server has not received yet.
 const UNBLOCK_AGAIN: Duration = Duration::from_millis(5);
-/// How long a server may still answer after another one has taken its place. A later answer is of no use.
-const LAST_WORDS: Duration = Duration::from_millis(500);
+/// How long a server may still answer after another server has taken its place.
+const LATE_ANSWER: Duration = Duration::from_millis(500);
 
-/// A connection that is ready to be blocked.
+/// A connection that is ready for a blocking command.
 pub(super) struct Opened {
     pub(super) framed: Framed,
-    /// What the server calls it, if it says so.
+    /// The server's id of the connection, if known.
     id: Option<i64>,
-    /// What it listens to for signs of life, if it is watched.
+    /// The channel for signs of life, if the connection is watched.
     channel: Option<Bytes>,
-    /// Where it leads, if that may be another server one day.
+    /// The server's address, if another server may become the right one later.
     pub(super) address: Option<Address>,
-    /// What it is for there.
+    /// What the connection is for.
     pub(super) seat: Option<Seat>,
-    /// Was the server made to end the wait, because another one is right now?
+    /// Did this process have the server unblock the command, because another server is the right one?
     pub(super) is_left: bool,
-    /// Waits for the replies to `CLIENT SETNAME`, which come before any other reply.
+    /// Callers that wait for a reply to `CLIENT SETNAME`. These replies come before any other reply.
     naming: Vec<oneshot::Sender<Result<()>>>,
     _counted: Counted,
 }
 
 impl Opened {
-    /// Has the server execute a command that may block for `blocks_for`, or for ever. After an `Err` the connection is of no
-    /// further use.
+    /// Executes a command that may block for `blocks_for`, or forever. After an `Err` the connection cannot be used any more.
     ///
     /// # Errors
     ///
-    /// `timeout` where the server takes longer than that and a grace; `connection` if the connection is lost; `closed` if
-    /// `interrupted` ends first: then the server is made to answer, and an answer that is more than "nothing" is given.
+    /// `timeout` where the server takes longer than `blocks_for` and a grace; `connection` if the connection is lost; `closed` if
+    /// `interrupted` ends first. In the last case the server unblocks the command; an answer with a value is returned instead of
+    /// the error.
     pub(super) async fn ask(
         &mut self,
         shared: &Arc<Shared>,
@@ -97,8 +96,8 @@ impl Opened {
             () = shared.core.topology.left(seat.as_ref()) => {
                 *is_left = true;
                 let unblocked = answered_or(answer, unblock(shared, *id, address.as_ref(), b"ERROR"));
-                let last_words = timeout(LAST_WORDS, unblocked).await;
-                last_words.unwrap_or_else(|_| Err(lost("another server has taken its place")))
+                let late_answer = timeout(LATE_ANSWER, unblocked).await;
+                late_answer.unwrap_or_else(|_| Err(lost("another server has taken its place")))
             }
             () = interrupted => {
                 let unblocked = answered_or(answer, unblock(shared, *id, address.as_ref(), b"TIMEOUT"));
@@ -110,12 +109,12 @@ impl Opened {
         }
     }
 
-    /// Has the server call this connection `name` from now on. One that may not be called so stays as it is.
+    /// Names the connection on the server. The server may refuse the name; the connection stays usable.
     pub(super) async fn rename(&mut self, name: &str) -> Result<Reply> {
         self.framed.ask(&naming(name)).await
     }
 
-    /// As [`Opened::rename`], but what is asked next does not wait for the answer, which goes to `done`.
+    /// As [`Opened::rename`], but the next command does not wait for the answer. The answer goes to `done`.
     pub(super) async fn rename_ahead(&mut self, name: &str, done: oneshot::Sender<Result<()>>) -> Result<()> {
         self.framed.send(&naming(name)).await?;
         self.naming.push(done);
@@ -125,7 +124,7 @@ impl Opened {
     /// Ends when the idle connection is lost.
     pub(super) async fn hung_up(&mut self) {
         if self.framed.named(&mut self.naming).await.is_ok() {
-            // Nobody has asked anything: an answer means as little good as an end.
+            // A reply without a request is as bad as the end of the stream.
             drop(self.framed.next().await);
         }
     }
@@ -135,7 +134,7 @@ fn naming(name: &str) -> BytesMut {
     pack(&[b"CLIENT", b"SETNAME", name.as_bytes()])
 }
 
-/// The answer, while the server is being made to give it.
+/// The answer, while `unblocking` has the server give it.
 async fn answered_or<T>(mut answer: Pin<&mut impl Future<Output = T>>, unblocking: impl Future<Output = ()>) -> T {
     tokio::select! {
         answer = &mut answer => return answer,
@@ -144,8 +143,8 @@ async fn answered_or<T>(mut answer: Pin<&mut impl Future<Output = T>>, unblockin
     answer.await
 }
 
-/// Opens a connection, as ready as the shared one, within `connectTimeoutMs` for each half. In a cluster it leads to the
-/// master of `command`'s key, or to any.
+/// Opens a connection: the handshake and the set-up may each take `connectTimeoutMs`. In a cluster the connection leads to the master
+/// of `command`'s key, or to any master where there is no command.
 pub(super) async fn open(
     core: &Core,
     command: Option<&Command>,
@@ -169,7 +168,7 @@ pub(super) async fn open(
         };
         let mut channel = id.filter(|_| watched).map(|id| keys::liveness_channel(id, fastrand::u64(..)));
         if let Some(name) = &channel {
-            // A subscription is confirmed by a push; the answer to the PING says that it was not refused.
+            // The server confirms a subscription by a push. The answer to the PING shows that the subscription was not refused.
             let mut words = pack(&[b"SUBSCRIBE", name]);
             resp::pack(&mut words, &[b"PING"]);
             if let Reply::Error(_) = framed.ask(&words).await? {
@@ -193,15 +192,16 @@ pub(super) async fn open(
     Ok(Opened { framed, id, channel, address, seat, is_left: false, naming: Vec::new(), _counted: core.counted() })
 }
 
-/// Has the server answer a blocked command now, or as soon as it is blocked, with nothing (`TIMEOUT`) or with `ERROR`. The number
-/// of a connection means something at its own server only: where there are several, over a new one to that.
+/// Has the server unblock a command, now or as soon as it blocks. The command is answered with nothing (`TIMEOUT`) or with an error
+/// (`ERROR`). The id of a connection is known to its own server only. So where there are several servers, a new connection to this
+/// server is used.
 async fn unblock(shared: &Arc<Shared>, id: Option<i64>, address: Option<&Address>, how: &[u8]) {
     let Some(id) = id else { return };
     let payload = pack(&[b"CLIENT", b"UNBLOCK", id.to_string().as_bytes(), how]).freeze();
     if let Some(address) = address {
         if let Ok(greeted) = cluster::connect_to(&shared.core.config, address).await {
             let mut framed = Framed::new(greeted, &shared.core.config);
-            // It is not blocked yet: what blocks it is still on its way there.
+            // The connection is not blocked yet, because the server has not received the command yet.
             while matches!(framed.ask(&payload).await, Ok(Reply::Int(0))) {
                 sleep(UNBLOCK_AGAIN).await;
             }
@@ -217,7 +217,7 @@ async fn unblock(shared: &Arc<Shared>, id: Option<i64>, address: Option<&Address
         }
     }
     if let Ok(greeted) = connect(&shared.core).await {
-        // Where this fails too, the connection is ended all the same.
+        // If this fails too, the caller ends the connection all the same.
         let _ = Framed::new(greeted, &shared.core.config).ask(&payload).await;
     }
 }
@@ -239,7 +239,7 @@ fn too_late(limit: Duration) -> Error {
 pub(super) struct Framed {
     stream: Box<dyn Stream>,
     incoming: Incoming,
-    /// When something came last.
+    /// When something was received last.
     heard: watch::Sender<Instant>,
 }
 
@@ -262,7 +262,7 @@ impl Framed {
         self.stream.flush().await.map_err(|e| lost(&e.to_string()))
     }
 
-    /// Gives the next replies to those who have named the connection.
+    /// Gives the next replies to the callers that have named the connection.
     async fn named(&mut self, naming: &mut Vec<oneshot::Sender<Result<()>>>) -> Result<()> {
         while !naming.is_empty() {
             let named = match self.next().await? {
@@ -274,7 +274,7 @@ impl Framed {
         Ok(())
     }
 
-    /// The next reply that is no push.
+    /// The next reply other than a push.
     pub(super) async fn next(&mut self) -> Result<Reply> {
         loop {
             match self.incoming.next() {

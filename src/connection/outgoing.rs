@@ -1,4 +1,4 @@
-//! What is to be written on a connection, and how much of it the stream has taken.
+//! The bytes to write on a connection, and how many of them the stream has taken.
 
 use std::io;
 use std::pin::Pin;
@@ -10,7 +10,7 @@ use tokio::io::AsyncWrite;
 use super::dial::Stream;
 use crate::telemetry::Metrics;
 
-/// Bytes that may wait here before further requests stay in the queue, where they can still expire unsent.
+/// How many bytes may wait here. Further requests stay in the queue, where they can still expire unsent.
 const HIGH_WATER: usize = 256 * 1024;
 
 /// The bytes that wait to be written.
@@ -19,12 +19,12 @@ pub(super) struct Outgoing {
     bytes: BytesMut,
     /// How many bytes were ever appended.
     appended: u64,
-    /// How many of them the stream has taken.
+    /// How many bytes the stream has taken.
     written: u64,
     unflushed: bool,
     /// Did the kernel refuse to take more?
     stuck: bool,
-    /// Has it taken more after that? Then the peer has acknowledged something.
+    /// Has the kernel taken more bytes after that? Then the peer has acknowledged some.
     resumed: bool,
 }
 
@@ -34,7 +34,7 @@ impl Outgoing {
         self.appended += bytes.len() as u64;
     }
 
-    /// Where the next byte will stand in all that was ever appended.
+    /// The position of the next byte, counted from the first byte that was ever appended.
     pub(super) fn position(&self) -> u64 {
         self.appended
     }
@@ -52,12 +52,12 @@ impl Outgoing {
         self.bytes.len() < HIGH_WATER
     }
 
-    /// Has the stream taken something after it was stuck, since this was asked last?
+    /// Has the stream taken bytes after it was stuck, since the last call?
     pub(super) fn take_resumed(&mut self) -> bool {
         std::mem::take(&mut self.resumed)
     }
 
-    /// Writes at once what the stream takes, from whatever thread. False when something is left for [`Outgoing::poll`].
+    /// Writes at once as much as the stream takes, from any thread. False when something is left for [`Outgoing::poll`].
     pub(super) fn try_write(&mut self, stream: &dyn Stream, metrics: &Metrics) -> bool {
         if self.bytes.is_empty() {
             return true;
@@ -70,7 +70,7 @@ impl Outgoing {
                 self.wrote(count, metrics);
                 self.bytes.is_empty()
             }
-            // Whatever is wrong, the I/O thread meets it too.
+            // The I/O thread meets the same failure, and handles it.
             _ => false,
         }
     }

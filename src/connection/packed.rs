@@ -22,7 +22,7 @@ impl Packed {
         Self { out: BytesMut::with_capacity(size + 96), commands: 0 }
     }
 
-    /// Begins a command of `words` words, of which `name` is the first.
+    /// Begins a command of `words` words; `name` is the first of them.
     #[must_use]
     pub fn begin(mut self, words: usize, name: &[u8]) -> Self {
         resp::begin(&mut self.out, words);
@@ -79,13 +79,13 @@ impl Packed {
         }
     }
 
-    /// What only reads.
+    /// A command that only reads.
     #[must_use]
     pub fn reads(self, operation: Operation) -> Command {
         self.command(operation, true, None)
     }
 
-    /// What may write.
+    /// A command that may write.
     #[must_use]
     pub fn writes(self, operation: Operation) -> Command {
         self.command(operation, false, None)
@@ -97,7 +97,7 @@ impl Packed {
         self.command(operation, false, Some(script.clone()))
     }
 
-    /// A call of `script` that may be sent twice: it only reads, or a repetition gives the same answer.
+    /// A call of `script` that may be sent twice: the script only reads, or a repetition gives the same answer.
     #[must_use]
     pub fn runs_repeatable(self, operation: Operation, script: &Script) -> Command {
         self.command(operation, true, Some(script.clone()))

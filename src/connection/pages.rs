@@ -1,4 +1,4 @@
-//! The pages of one server's `SCAN`: each cursor is used only with the process that gave it.
+//! The pages of one server's `SCAN`. A cursor is used only with the server process that gave it.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::resp::Reply;
 use crate::telemetry::Operation;
 
-/// What is looked for, and how.
+/// The options of a walk.
 #[derive(Debug)]
 pub struct ScanOptions {
     /// A glob pattern.
@@ -25,7 +25,7 @@ pub struct ScanOptions {
     pub operation: Operation,
 }
 
-/// The time in which a step is tried again.
+/// Until when a step may be tried again.
 #[derive(Debug)]
 pub(super) struct RetryWindow(Instant);
 
@@ -37,7 +37,7 @@ impl RetryWindow {
         Self(Instant::now() + limit)
     }
 
-    /// Waits a moment, or gives `error` where it has lasted long enough.
+    /// Waits before the next attempt, or fails with `error` when the time is over.
     pub(super) async fn pause(&self, error: Error) -> Result<()> {
         if Instant::now() + PAUSE >= self.0 {
             return Err(error);
@@ -47,17 +47,17 @@ impl RetryWindow {
     }
 }
 
-/// A cursor of one server's `SCAN`, and the process that gave it.
+/// A cursor of one server's `SCAN`, and the server process that gave it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct ServerCursor {
     origin: Origin,
-    /// The process; `None` where it does not say.
+    /// The `run_id` of the process; `None` where it is unknown.
     run: Option<String>,
     cursor: String,
 }
 
 impl ServerCursor {
-    /// The first page of a server: the one of `destination` in a cluster, which is then also asked for `CLUSTER NODES`, before `SCAN`.
+    /// The first page of a server. In a cluster the server is `destination`. With `nodes`, `CLUSTER NODES` is sent before `SCAN`.
     pub(super) async fn first(
         manager: &Manager,
         destination: Option<&Destination>,
@@ -83,7 +83,7 @@ impl ServerCursor {
         }
     }
 
-    /// The page at the cursor; `None` where the server is another process now.
+    /// The page at the cursor; `None` where the server is another process by now.
     pub(super) async fn next(
         self,
         manager: &Manager,
@@ -99,7 +99,7 @@ impl ServerCursor {
         Ok(Some((Self { origin, cursor, run: self.run }, keys)))
     }
 
-    /// `CLUSTER NODES`, from the process of the cursor; `None` where it is another one now.
+    /// `CLUSTER NODES`, from the process of the cursor; `None` where the server is another process by now.
     pub(super) async fn view(
         &self,
         manager: &Manager,
@@ -122,7 +122,7 @@ impl ServerCursor {
         self.cursor == "0"
     }
 
-    /// Asks the process of the cursor; `None` where another one answers.
+    /// Sends a command to the process of the cursor; `None` where another process answers.
     async fn ask(
         &self,
         manager: &Manager,
@@ -152,12 +152,12 @@ impl ServerCursor {
     }
 }
 
-/// Is it that the destination is no master of the cluster any more?
+/// Does `error` mean that the destination is no longer a master of the cluster?
 pub(super) fn is_gone(error: &Error) -> bool {
     error.kind() == ErrorKind::Connection && error.delivery() == Delivery::NotSent
 }
 
-/// Does a server say that it will answer later?
+/// Does `error` mean that the server will answer later?
 fn is_not_yet(error: &Error) -> bool {
     matches!(error.server_code(), Some("LOADING" | "MASTERDOWN"))
 }
@@ -183,7 +183,7 @@ fn cluster_nodes(packed: Packed) -> Packed {
     packed.begin(2, b"CLUSTER").word(b"NODES")
 }
 
-/// The process of a server, from `INFO server`. `None` if the user may not ask for it.
+/// The process of a server, from `INFO server`. `None` if the user has no permission for `INFO`.
 fn run_id(reply: Reply) -> Option<String> {
     field(&text(reply).ok()?, "run_id").map(str::to_owned)
 }

@@ -1,15 +1,15 @@
-//! One live connection: requests are written on it, and its replies are given to them.
+//! One live connection: it writes requests, and gives them their replies.
 //!
 //! | part | what |
 //! |---|---|
-//! | [`Outgoing`] | what is to be written |
-//! | [`Incoming`] | what has come, read as replies |
-//! | [`Awaited`] | the replies that are still to come, in order |
-//! | [`Loading`] | the scripts that are loaded on it |
-//! | [`Silence`] | whether the server lives: a silent one is asked with a `PING` |
+//! | [`Outgoing`] | the bytes to write |
+//! | [`Incoming`] | the received bytes, read as replies |
+//! | [`Awaited`] | the replies that are expected, in order |
+//! | [`Loading`] | the scripts that are loaded on the connection |
+//! | [`Silence`] | whether the server lives: a silent server gets a `PING` |
 //!
-//! Reading and writing are polled together, so a server that stops reading until its replies are taken never blocks both ends. A server
-//! that still takes in what is written is not silent: our `PING` waits behind that.
+//! Reading and writing are polled together, because a server may stop reading until its replies are read. A server that still
+//! receives bytes is not silent: the `PING` waits behind these bytes.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -42,26 +42,27 @@ const READS_PER_TURN: usize = 4;
 const ASKING: &[u8] = b"*1\r\n$6\r\nASKING\r\n";
 const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
 
-/// What an answer asks for, beyond being given to its caller.
+/// What must be done with a request after its answer.
 pub(super) enum Demand {
-    /// The server cannot serve it now, and has not: try again later on this connection.
+    /// The server cannot execute the request now, and has not: try again later on this connection.
     Later(Request),
     /// The server became a replica: try again on a new connection.
     Renew(Request),
-    /// A node of a cluster says that it is not for it to do, or not now; this is what it said.
+    /// A node of a cluster refused the request with this error line: another node is responsible, or the node cannot serve now.
     Elsewhere(Request, Bytes),
 }
 
 /// The requests of a connection that ended.
 pub(super) struct Leftovers {
-    /// Not one byte of them was written.
+    /// Requests of which no byte was written.
     pub(super) unsent: Vec<Request>,
-    /// Written at least in part.
+    /// Requests that were written at least in part.
     pub(super) unanswered: Vec<Request>,
 }
 
 impl Leftovers {
-    /// What is certainly or harmlessly repeatable; the rest is answered now: nobody knows whether it was executed.
+    /// The requests that may be sent again: the server has not executed them, or they only read. The others are settled with an
+    /// error, because it is unknown whether they were executed.
     pub(super) fn repeatable(self, lost: &Error, metrics: &Metrics, now: Instant) -> Vec<Request> {
         let mut again = self.unsent;
         batch(|| {
@@ -94,9 +95,9 @@ pub(super) struct Pipeline {
     loading: Loading,
     silence: Silence,
     demands: Vec<Demand>,
-    /// Was as much read as one turn may?
-    sated: bool,
-    /// To a node of a cluster: what it refuses may be for another.
+    /// Were as many bytes read as one turn may read?
+    budget_spent: bool,
+    /// Is this a connection to a node of a cluster? Then a refused request may be for another node.
     in_cluster: bool,
     metrics: Arc<Metrics>,
 }
@@ -113,13 +114,13 @@ impl Pipeline {
             loading: Loading::default(),
             silence: Silence::since(now),
             demands: Vec::new(),
-            sated: false,
+            budget_spent: false,
             in_cluster: false,
             metrics,
         }
     }
 
-    /// The same, to a node of a cluster.
+    /// Marks the connection as one to a node of a cluster.
     pub(super) fn in_cluster(mut self) -> Self {
         self.in_cluster = true;
         self
@@ -131,12 +132,12 @@ impl Pipeline {
             && !self.loading.holds_back(self.awaited.oldest().map(|oldest| oldest.written.position))
     }
 
-    /// Is nothing to be written, and nobody waiting for a reply?
+    /// Is nothing left to write, and does no caller wait for a reply?
     pub(super) fn is_idle(&self) -> bool {
         self.awaited.is_settled() && self.outgoing.is_empty() && self.demands.is_empty()
     }
 
-    /// Appends a request to what is written next.
+    /// Appends a request to the bytes to write.
     pub(super) fn append(&mut self, mut request: Request) {
         if let Some(script) = &request.command.script
             && self.loading.must_load_first(script)
@@ -156,19 +157,18 @@ impl Pipeline {
         self.awaited.push_ours(reply);
     }
 
-    /// What replies have asked for since the last call.
+    /// The demands of the replies since the last call.
     pub(super) fn take_demands(&mut self) -> Vec<Demand> {
         std::mem::take(&mut self.demands)
     }
 
-    /// Was as much read in the last turn as one may? Then other work of the thread is next: a server that sends without end must not
-    /// occupy it.
-    pub(super) fn take_sated(&mut self) -> bool {
-        std::mem::take(&mut self.sated)
+    /// Did the last turn read as many bytes as it may? Then the caller yields, because a server that sends without pause must not
+    /// occupy the thread.
+    pub(super) fn take_budget_spent(&mut self) -> bool {
+        std::mem::take(&mut self.budget_spent)
     }
 
-    /// Writes what can be written and reads what can be read. Ready when something was read, with an error when the
-    /// connection is lost.
+    /// Writes and reads as much as the stream allows. Ready when something was read, with an error when the connection is lost.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         let written = self.outgoing.poll(&mut self.stream, cx, &self.metrics);
         if self.outgoing.take_resumed() {
@@ -194,11 +194,11 @@ impl Pipeline {
                 }
             }
         }
-        self.sated = true;
+        self.budget_spent = true;
         Poll::Ready(Ok(()))
     }
 
-    /// Writes at once what the stream takes, from whatever thread. False when something is left for [`Pipeline::poll`].
+    /// Writes at once as much as the stream takes, from any thread. False when something is left for [`Pipeline::poll`].
     pub(super) fn try_write(&mut self) -> bool {
         self.outgoing.try_write(&*self.stream, &self.metrics)
     }
@@ -218,7 +218,7 @@ impl Pipeline {
         }
     }
 
-    /// Takes the next reply, or why it was read past.
+    /// Takes the next reply, or the reason why it was skipped.
     fn take_reply(&mut self, reply: Result<Reply, Why>, now: Instant) -> Result<()> {
         let mut request = match self.awaited.pop() {
             Some(Expected::Request(request)) => request,
@@ -249,7 +249,7 @@ impl Pipeline {
         }
         let refused = if request.retries.forbidden { None } else { refusal(&request, &reply, self.in_cluster) };
         match refused {
-            // What cannot be loaded needs no doubt.
+            // Where the script could not be loaded, the refusal is certainly the server's.
             Some(refused) if refused.is_doubtful && load_failure.is_none() => self.doubt(request, refused),
             Some(refused) => self.take_refusal(request, refused, reply, load_failure, now),
             None => request.settle(Ok(reply), now),
@@ -257,7 +257,7 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Asks the server whether it said what the script of a user answered with.
+    /// Asks the server whether the refusal is its own, and not an answer of the user's script.
     fn doubt(&mut self, mut request: Request, refused: Refused) {
         if request.routing.asking {
             self.append_ours(ASKING, Expected::Ours);
@@ -268,7 +268,7 @@ impl Pipeline {
         self.awaited.push(request);
     }
 
-    /// Goes by the server's `reply` to the question of [`Pipeline::doubt`].
+    /// Decides by the server's `reply` to the question of [`Pipeline::doubt`].
     fn resolve_doubt(&mut self, request: Request, doubted: Refused, reply: &Reply, now: Instant) {
         let said = Reply::Error(doubted.line.clone());
         if confirms(doubted.refusal, &doubted.line, reply) {
@@ -288,7 +288,7 @@ impl Pipeline {
     ) {
         let Refused { refusal, line, .. } = refused;
         match (refusal, &request.command.script) {
-            // The script cannot be loaded, and asking again would not change that.
+            // The script cannot be loaded, and a further attempt would fail too.
             (Refusal::Unloaded, _) if load_failure.is_some() => {
                 request.settle(Ok(load_failure.map_or(reply, Reply::Error)), now);
             }
@@ -306,7 +306,7 @@ impl Pipeline {
         }
     }
 
-    /// Since when a request has waited for a reply while nothing came.
+    /// Since when a request has waited for a reply without anything being received.
     pub(super) fn waiting_since(&self) -> Option<Instant> {
         Some(self.silence.began().max(self.awaited.oldest()?.accepted))
     }
@@ -316,12 +316,12 @@ impl Pipeline {
         self.awaited.next_deadline(timeout)
     }
 
-    /// Settles every request whose deadline has passed. They keep their places.
+    /// Settles every request whose deadline has passed. The requests keep their places in the order of replies.
     pub(super) fn expire(&mut self, timeout: Duration, now: Instant) {
         self.awaited.expire(timeout, now);
     }
 
-    /// Asks a silent server, and gives up on one that stays silent. Says when to look again.
+    /// Sends a `PING` to a silent server, and fails when the server stays silent. Returns when to check again.
     pub(super) fn check_alive(&mut self, keep_alive: Duration, now: Instant) -> Result<Instant> {
         match self.silence.due(keep_alive, now) {
             Due::Wait(until) => Ok(until),
@@ -333,7 +333,7 @@ impl Pipeline {
         }
     }
 
-    /// Ends the connection and gives back what was not answered.
+    /// Ends the connection and returns the requests that were not answered.
     pub(super) fn end(mut self) -> Leftovers {
         let awaited = std::mem::take(&mut self.awaited);
         let (unanswered, mut unsent): (Vec<_>, Vec<_>) =
@@ -346,7 +346,7 @@ impl Pipeline {
         Leftovers { unsent, unanswered }
     }
 
-    /// Says good-bye to the peer, so that it need not wait for a reset.
+    /// Closes the stream in good order.
     pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         AsyncWrite::poll_shutdown(Pin::new(&mut self.stream), cx)
     }

@@ -1,8 +1,8 @@
-//! Why a first connect got no answer: one side speaks TLS and the other does not.
+//! Explains a first connect without an answer, where only one side uses TLS.
 //!
-//! Neither says so by itself. Redis waits for the end of a line that a TLS greeting has not, and resets a plain connection
-//! to its TLS port without a word. So it is asked, on a connection of its own and without a secret. Only a first connect is
-//! explained: where it once worked, something else is wrong, and a storm of reconnects must not be doubled.
+//! Neither side says so by itself. Redis waits for the end of a line, which a TLS greeting does not have, and it resets a plain
+//! connection to its TLS port without an error. So the server is asked on a connection of its own, without a secret. Only a first
+//! connect is explained: after a success the cause is another one, and reconnects must not open twice as many connections.
 
 use std::future::{Future, pending};
 use std::pin::pin;
@@ -19,12 +19,12 @@ use super::tls::Tls;
 use super::{dial, handshake};
 use crate::error::{Error, ErrorKind, Result};
 
-/// How long a server may think about a TLS greeting before it is asked in plain.
+/// How long a server may be silent after a TLS greeting before it gets a plain `PING`.
 const SILENCE: Duration = Duration::from_millis(500);
-/// How long the answer to a question may take.
+/// How long the server may take to answer the probe.
 const ANSWER: Duration = Duration::from_secs(2);
 
-/// The outcome of `attempt`, or the explanation that one side speaks TLS and the other does not.
+/// The outcome of `attempt`, or the explanation that only one side uses TLS.
 pub(super) async fn explained<T>(config: &Config, attempt: impl Future<Output = Result<T>>) -> Result<T> {
     match (&config.target, &config.tls) {
         (Target::Tcp(address), Some(_)) => {
@@ -49,12 +49,12 @@ pub(super) async fn explained<T>(config: &Config, attempt: impl Future<Output = 
     }
 }
 
-/// Did the server accept, and then end the connection without a word?
+/// Did the server accept the connection, and then close it without a reply?
 fn was_hung_up(error: &Error) -> bool {
     error.kind() == ErrorKind::Connection && error.message() == handshake::WITHOUT_A_WORD
 }
 
-/// Ends when the server, silent so far, has answered a plain `PING`; never otherwise.
+/// Ends when the silent server answers a plain `PING`, and never otherwise.
 async fn until_answered_in_plain(address: &Address) {
     sleep(SILENCE).await;
     let first = timeout(ANSWER, async {
@@ -76,7 +76,7 @@ async fn speaks_tls(address: &Address) -> bool {
     };
     match timeout(ANSWER, greeted).await {
         Ok(Some(None)) => true,
-        // It understood enough to refuse.
+        // A TLS alert: the server speaks TLS, and refuses this client.
         Ok(Some(Some(error))) => error
             .get_ref()
             .and_then(|inner| inner.downcast_ref::<rustls::Error>())

@@ -23,7 +23,8 @@ pub(super) fn refusal(request: &Request, reply: &Reply, in_cluster: bool) -> Opt
         code if in_cluster && is_elsewhere(code) => Refusal::Elsewhere,
         b"LOADING" | b"TRYAGAIN" | b"MASTERDOWN" | b"CLUSTERDOWN" => Refusal::Later,
         b"READONLY" => Refusal::Renew,
-        // A server that becomes a replica says so to all that it blocks; other words are about a key, or somebody's wish.
+        // A server that becomes a replica sends this text to all its blocked clients. Other texts are about a key, or come from
+        // `CLIENT UNBLOCK`.
         b"UNBLOCKED" if said.starts_with(b"UNBLOCKED force unblock from blocking operation") => Refusal::Renew,
         _ => return None,
     };
@@ -35,7 +36,7 @@ pub(super) fn refusal(request: &Request, reply: &Reply, in_cluster: bool) -> Opt
     Some(Refused { refusal, line, is_doubtful })
 }
 
-/// Is it the code by which a node of a cluster says "not here" or "not now"?
+/// Is `code` a code by which a node of a cluster says "not here" or "not now"?
 fn is_elsewhere(code: &[u8]) -> bool {
     matches!(code, b"MOVED" | b"ASK" | b"TRYAGAIN" | b"CLUSTERDOWN" | b"LOADING" | b"MASTERDOWN" | b"READONLY")
 }
@@ -45,8 +46,8 @@ fn code_of(line: &[u8]) -> &[u8] {
     line.split(|byte| *byte == b' ').next().unwrap_or_default()
 }
 
-/// What tells whether the server said what a script answered with: a question about the script, or a command on its keys that the
-/// server refuses for the same reason, and for a reason of its own where it takes it.
+/// The command that tells whether a refusal is the server's own or the script's answer. It is `SCRIPT EXISTS`, or an invalid `MSET` on
+/// the script's keys. A server that refuses requests refuses the `MSET` for the same reason. Any other server refuses it as invalid.
 pub(super) fn question(command: &Command, refusal: Refusal) -> Bytes {
     let mut out = BytesMut::new();
     if let (Refusal::Unloaded, Some(script)) = (refusal, &command.script) {
@@ -73,11 +74,11 @@ pub(super) fn question(command: &Command, refusal: Refusal) -> Bytes {
 pub(super) fn confirms(refusal: Refusal, line: &[u8], answer: &Reply) -> bool {
     match (refusal, answer) {
         (Refusal::Unloaded, Reply::Array(known)) => matches!(known[..], [Reply::Int(0)]),
-        // The user may load scripts and not ask for them.
+        // The user may have the permission for `SCRIPT LOAD`, but not for `SCRIPT EXISTS`.
         (Refusal::Unloaded, _) => true,
         (_, Reply::Error(said)) => match code_of(said) {
             b"LOADING" | b"TRYAGAIN" | b"MASTERDOWN" | b"CLUSTERDOWN" | b"READONLY" | b"MOVED" | b"ASK" => true,
-            // The user may not be told. Where a slot is, is hardly made up.
+            // The user has no permission for `MSET`. A script hardly makes up a slot and an address.
             b"NOPERM" => matches!(code_of(line), b"MOVED" | b"ASK"),
             _ => false,
         },
@@ -104,12 +105,12 @@ fn refusing_line(command: &Command, reply: &Reply) -> Option<Bytes> {
     }
 }
 
-/// Was it a transaction, which the server took for one and did not execute?
+/// Is this an aborted transaction: the server took `MULTI`, and refused `EXEC`?
 fn is_aborted(command: &Command, replies: &[Reply]) -> bool {
     command.payload.starts_with(b"*1\r\n$5\r\nMULTI\r\n") && matches!(replies, [Reply::Simple(_), .., Reply::Error(_)])
 }
 
-/// Is the packed command one that runs a script?
+/// Does the packed command run a script?
 fn runs_script(payload: &[u8]) -> bool {
     let mut lines = payload.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end);
     lines.nth(2).is_some_and(|name| {
@@ -119,12 +120,12 @@ fn runs_script(payload: &[u8]) -> bool {
     })
 }
 
-/// Are these the server's own words about a script whose keys are at `place`?
+/// Is `said` a text that the server itself writes about a script whose keys are at `destination`?
 fn is_the_servers(said: &[u8], destination: Option<&Destination>) -> bool {
     let Ok(said) = std::str::from_utf8(said) else { return false };
     match said.split(' ').collect::<Vec<_>>()[..] {
         ["MOVED" | "ASK", slot, _] => matches!(destination, Some(Destination::Slot(own)) if slot == own.to_string()),
-        // Which server it is that loads differs.
+        // The second word is the name of the server.
         ["LOADING", _, "is", "loading", "the", "dataset", "in", "memory"] => true,
         ["NOSCRIPT" | "TRYAGAIN" | "CLUSTERDOWN", ..] => [
             "NOSCRIPT No matching script. Please use EVAL.",
@@ -134,7 +135,7 @@ fn is_the_servers(said: &[u8], destination: Option<&Destination>) -> bool {
             "CLUSTERDOWN Hash slot not served",
         ]
         .contains(&said),
-        // Behind these the server may name the place in the script.
+        // Behind these texts the server may name the place in the script.
         _ => [
             "MASTERDOWN Link with MASTER is down",
             "READONLY You can't write against a read only replica",
@@ -176,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_command_is_refused_with_is_read_by_its_code() {
+    fn for_a_command_the_code_of_the_error_decides() {
         let set = request(&[&[b"SET", b"k", b"v"]], None);
         assert_eq!(of(&set, "LOADING any words", false), Some(Refusal::Later));
         assert_eq!(of(&set, "READONLY any words", false), Some(Refusal::Renew));
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_script_only_the_servers_own_words_count() {
+    fn for_a_script_only_the_texts_of_the_server_decide() {
         let ours = request(&[&[b"EVALSHA", b"digest", b"0"]], Some(Script::new("return 1")));
         let mut users = request(&[&[b"fcall", b"name", b"1", b"k"]], None);
         users.routing.destination = Some(Destination::Slot(7));
@@ -219,18 +220,18 @@ mod tests {
     }
 
     #[test]
-    fn several_commands_were_refused_where_all_were_or_their_transaction_was_aborted() {
+    fn several_commands_are_refused_if_each_was_refused_or_their_transaction_was_aborted() {
         let transaction = request(&[&[b"MULTI"], &[b"INCR", b"k"], &[b"EXEC"]], None);
         let of = |replies| refusal(&transaction, &Reply::Array(replies), false).map(|refused| refused.refusal);
         let (ok, loading, aborted) = (|| Reply::Simple("OK".into()), || error("LOADING x"), || error("EXECABORT x"));
         assert_eq!(of(vec![ok(), loading(), aborted()]), Some(Refusal::Later));
         assert_eq!(of(vec![loading(), loading(), loading()]), Some(Refusal::Later));
-        // Without its `MULTI` the second one was executed on its own.
+        // Without `MULTI` the server has executed the second command on its own.
         assert_eq!(of(vec![loading(), Reply::Int(1), error("ERR EXEC without MULTI")]), None);
     }
 
     #[test]
-    fn a_users_script_that_says_the_servers_words_is_not_believed_where_the_server_takes_a_write() {
+    fn a_refusal_from_a_users_script_counts_only_if_the_server_confirms_it() {
         let words: &[&[u8]] = &[b"EVALSHA", b"digest", b"2", b"a", b"b", b"x"];
         let ours = request(&[words], Some(Script::new("return 1")));
         let users = request(&[words], Some(Script::of_user("return 1")));

@@ -1,7 +1,7 @@
-//! A command that waits for its reply: where it is executed, what became of it, and its sink.
+//! A command that waits for its reply: its destination, its progress, and its sink.
 //!
-//! Every [`Request`] is settled exactly once, whatever happens to it: one that is dropped unsettled answers
-//! with kind `closed`. That is what makes "every promise settles" a property of a type.
+//! Every [`Request`] is settled exactly once: the drop of an open request settles it with kind `closed`. So the type guarantees that
+//! every promise settles.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,13 +18,13 @@ use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::resp::Reply;
 use crate::telemetry::Metrics;
 
-/// How often a script is loaded for one call of it: others may have flushed all scripts in between.
+/// How often a script is loaded for one call. Other clients may flush all scripts between the load and the call.
 const LOADS: u8 = 2;
 
-/// Makes an outcome of a reply, for the caller. Counts in the manager's metrics.
+/// Turns a reply into the caller's outcome. Counts in the manager's metrics.
 pub type Decode = fn(Reply, &Metrics) -> Result<Outcome>;
 
-/// What is done with a reply. A function, in a type of its own so that it has a `Debug`.
+/// A function that takes a reply. The type exists for the sake of `Debug`.
 pub struct Callback(Box<dyn FnOnce(Result<Reply>) + Send + Sync>);
 
 impl fmt::Debug for Callback {
@@ -33,38 +33,38 @@ impl fmt::Debug for Callback {
     }
 }
 
-/// Who waits for a reply.
+/// Where the outcome of a request goes.
 #[derive(Debug)]
 pub enum Sink {
     Answer(Answer, Decode),
     Waiter(oneshot::Sender<Result<Reply>>),
-    /// Is also told on which connection the reply came.
+    /// Also gets the connection of the reply.
     Located(oneshot::Sender<Result<(Reply, Origin)>>),
-    /// Called with the reply, on whatever thread settles it; must not block.
+    /// Called with the reply, on the thread that settles the request; must not block.
     Then(Callback),
-    /// Nobody.
+    /// No caller waits for the outcome.
     Ignored,
 }
 
 impl Sink {
-    /// Has `next` called with the reply, on whatever thread settles it; it must not block.
+    /// Calls `next` with the reply, on the thread that settles the request; `next` must not block.
     pub fn then(next: impl FnOnce(Result<Reply>) + Send + Sync + 'static) -> Self {
         Self::Then(Callback(Box::new(next)))
     }
 
-    /// Gives the outcome of something that was never a request to whoever waits for it.
+    /// Gives an outcome to the caller without a request.
     pub fn settle(self, outcome: Result<Reply>, metrics: &Metrics) {
         self.settle_from(Origin::default(), outcome, metrics, String::new);
     }
 
-    /// Gives the outcome to whoever waits for it. It came on connection `origin`, and answers the command that `shown` names.
+    /// Gives the outcome to the caller. The reply came on connection `origin`, to the command that `shown` names.
     fn settle_from(self, origin: Origin, outcome: Result<Reply>, metrics: &Metrics, shown: impl FnOnce() -> String) {
         match self {
             Self::Answer(answer, decode) => {
                 let outcome = outcome.and_then(|reply| decode(reply, metrics));
                 answer.give(outcome.map_err(|error| error.to_command(shown)));
             }
-            // A caller that no longer waits wants no answer.
+            // The send fails where the caller has stopped waiting.
             Self::Waiter(sender) => drop(sender.send(outcome)),
             Self::Located(sender) => drop(sender.send(outcome.map(|reply| (reply, origin)))),
             Self::Then(Callback(next)) => next(outcome),
@@ -82,17 +82,17 @@ pub(super) enum Refusal {
     Later,
     /// The server became a replica: try again on a new connection.
     Renew,
-    /// It is for another node of the cluster, or not now.
+    /// Another node of the cluster is responsible, or the node cannot serve now.
     Elsewhere,
 }
 
-/// What a reply says by which a request was not executed.
+/// A reply that says that a request was not executed.
 #[derive(Debug)]
 pub(super) struct Refused {
     pub(super) refusal: Refusal,
-    /// What the server said.
+    /// The error line.
     pub(super) line: Bytes,
-    /// May a user's script have said it, after it was executed?
+    /// May the error line come from a user's script that was executed?
     pub(super) is_doubtful: bool,
 }
 
@@ -105,28 +105,28 @@ pub(super) enum Destination {
     Anywhere,
     /// This master, as long as it is one.
     Master(Box<Address>),
-    /// This node, whatever it is.
+    /// This node, whatever its role.
     Node(Box<Address>),
 }
 
-/// Where a request stands on the connection that it was written on last.
+/// The progress of a request on the connection that it was written on last.
 #[derive(Debug, Default)]
 pub(super) struct Written {
     pub(super) origin: Origin,
-    /// Where its first byte stands in all that was ever written on that connection.
+    /// The position of the request's first byte, counted from the first byte that was written on the connection.
     pub(super) position: u64,
-    /// Its replies that have come, where it gets several.
+    /// The received replies of a request with several replies.
     replies: Vec<Reply>,
 }
 
 impl Written {
-    /// It is written on connection `origin`, at `position`. Replies that came on another connection do not count.
+    /// The request is written on connection `origin`, at `position`. Replies from another connection are dropped.
     pub(super) fn start(&mut self, origin: Origin, position: u64) {
         (self.origin, self.position) = (origin, position);
         self.replies.clear();
     }
 
-    /// Adds a reply. Gives the whole, an array where there are several, once all `count` of them have come.
+    /// Adds a reply. Returns the whole reply once all `count` replies are there: an array where `count` is above 1.
     #[inline]
     pub(super) fn collect(&mut self, reply: Reply, count: u32) -> Option<Reply> {
         if count <= 1 {
@@ -137,45 +137,45 @@ impl Written {
     }
 }
 
-/// Why a request was sent again, so that it is not sent again for ever.
+/// Why a request was sent again. The counts limit the repetitions.
 #[derive(Debug, Default)]
 pub(super) struct Retries {
-    /// Was it sent on a connection that was lost? It is sent again, and may have been executed.
+    /// Was the request sent on a connection that was lost? It is sent again, and may have been executed before.
     pub(super) repeated: bool,
-    /// Is it never sent again for what the server says, whatever that is?
+    /// Must the request not be sent again after a refusal?
     pub(super) forbidden: bool,
-    /// What its script answered with, while the server is asked whether these are its own words. Boxed, because it is rare and large.
+    /// The answer of the request's script, while the server is asked whether the text is its own. Boxed, because it is rare and large.
     pub(super) doubted: Option<Box<Refused>>,
     renewed: bool,
     loads: u8,
 }
 
 impl Retries {
-    /// May its script be loaded for it once more? Counts that.
+    /// May the request's script be loaded once more? Counts the load.
     pub(super) fn may_load(&mut self) -> bool {
         let may = self.loads < LOADS;
         self.loads += u8::from(may);
         may
     }
 
-    /// May it go to a new connection, because the server became a replica? Once.
+    /// May the request go to a new connection, because the server became a replica? True once.
     pub(super) fn may_renew(&mut self) -> bool {
         !std::mem::replace(&mut self.renewed, true)
     }
 }
 
-/// Where in a cluster a request goes.
+/// The route of a request in a cluster.
 #[derive(Debug, Default)]
 pub(super) struct Routing {
     /// `None` until it is known.
     pub(super) destination: Option<Destination>,
     /// How often a node said that its slot has moved.
     pub(super) hops: u8,
-    /// Is it to be introduced by `ASKING`?
+    /// Must the request be preceded by `ASKING`?
     pub(super) asking: bool,
 }
 
-/// A [`Command`] with whoever waits for its reply.
+/// A [`Command`] and the sink for its reply.
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) command: Command,
@@ -203,22 +203,22 @@ impl Request {
         }
     }
 
-    /// Gives the outcome to whoever waits for it.
+    /// Gives the outcome to the sink.
     pub(super) fn settle(mut self, outcome: Result<Reply>, now: Instant) {
         self.finish(outcome, now);
     }
 
-    /// Settles it, but keeps its place in the order of replies.
+    /// Settles the request with `error`, but keeps its place in the order of replies.
     pub(super) fn abandon(&mut self, error: Error, now: Instant) {
         self.finish(Err(error), now);
     }
 
-    /// Has it been settled?
+    /// Is the request settled?
     pub(super) fn is_settled(&self) -> bool {
         self.sink.is_none()
     }
 
-    /// What is known of it while it waits to be sent.
+    /// The delivery of an error that settles the request while it waits to be sent.
     pub(super) fn delivery_while_waiting(&self) -> Delivery {
         if self.retries.repeated { Delivery::MaybeExecuted } else { Delivery::NotSent }
     }

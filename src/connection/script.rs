@@ -1,4 +1,4 @@
-//! A Lua script: sent by its digest, and by its text where the server does not know it.
+//! A Lua script: called by its digest, and loaded where the server does not know it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,8 +7,9 @@ use bytes::{Bytes, BytesMut};
 
 use crate::resp;
 
-/// Statics of a feature's scripts, in its `scripts.rs`: `NAME = "file.lua" …;` is a [`Script`] of those files of `lua/`, one after the
-/// other. Those of `before [ … ];` stand before each; `as Type;` makes a `Type::new(text, …)` instead, with what follows a comma.
+/// Declares the scripts of a feature as statics, in its `scripts.rs`. `NAME = "file.lua" …;` declares a [`Script`] whose text is these
+/// files of `lua/`, in order. The files of `before [ … ];` come first in each script. `as Type;` declares a `Type::new(text, …)`
+/// instead; the arguments behind the text follow a comma.
 macro_rules! scripts {
     (as $made:ident; before $shared:tt; $($name:ident = $($file:literal)+ $(, $more:expr)*;)+) => {
         $($crate::connection::scripts!(@one $made $shared $name [$($file)+] [$($more)*]);)+
@@ -48,13 +49,13 @@ impl fmt::Debug for Script {
 }
 
 impl Script {
-    /// One of this package: it answers with no error that it made up itself.
+    /// A script of this package. Its error replies never imitate the server's texts.
     #[must_use]
     pub fn new(text: &str) -> Self {
         Self::of(text, true)
     }
 
-    /// One of a user, which may answer with anything.
+    /// A script of a user, which may answer with anything.
     #[must_use]
     pub fn of_user(text: &str) -> Self {
         Self::of(text, false)
@@ -65,7 +66,7 @@ impl Script {
         Self(Arc::new(Inner { digest, text: Bytes::copy_from_slice(text.as_bytes()), is_ours }))
     }
 
-    /// Is it one of this package?
+    /// Is this a script of this package?
     #[must_use]
     pub fn is_ours(&self) -> bool {
         self.0.is_ours
@@ -98,7 +99,7 @@ impl Script {
     }
 }
 
-/// A call of a script, by the command `name` that takes `what` for it.
+/// A call of a script by the command `name`; `what` is the digest or the text.
 fn pack<'a>(name: &[u8], what: &[u8], keys: &[&'a [u8]], args: impl ExactSizeIterator<Item = &'a [u8]>) -> Bytes {
     let mut out = BytesMut::with_capacity(256 + what.len());
     resp::begin(&mut out, 3 + keys.len() + args.len());

@@ -1,4 +1,4 @@
-//! Passwords: held in Rust, printed nowhere.
+//! Passwords. They stay in Rust and are never printed.
 
 use std::fmt;
 use std::future::Future;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::error::Result;
 
-/// A text that never prints.
+/// A text that is never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -32,7 +32,7 @@ impl fmt::Debug for Secret {
 
 /// Gives the password for each new connection.
 pub trait PasswordSource: Send + Sync {
-    /// Asked once for each attempt to connect; bounded by the attempt's deadline.
+    /// Called once for each attempt to connect, within the deadline of the attempt.
     fn password(&self) -> Pin<Box<dyn Future<Output = Result<Secret>> + Send>>;
 }
 

@@ -1,10 +1,10 @@
-//! The master of a name, as sentinels know it.
+//! Asks sentinels for the master of a name.
 //!
-//! The sentinels are asked side by side, with a head start each, until one names a server that says itself that it is a master.
-//! A sentinel that was cut off, or has not heard yet, may still name the old master, and the old master may still take itself for one. So a
-//! master of an older epoch than the known one counts only if most sentinels name it and none names a newer one; that happens when
-//! the sentinels were set up again. The sentinel that was right is asked first the next time. Sentinels that are not in the configuration
-//! are learnt from those that are.
+//! The sentinels are asked in parallel, with a head start each, until one names a server that confirms that it is a master. After a
+//! failover a sentinel may still name the old master, and the old master may still believe that it is one. So a master of an older
+//! epoch than the known master counts only if most sentinels name it and none names a newer master. This happens when the sentinels
+//! were set up again. The sentinel that was right is asked first the next time. Sentinels that are not in the configuration are learnt
+//! from the configured ones.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -19,10 +19,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::resp::{Reader, Reply};
 use crate::sync::{Mutex, MutexGuard};
 
-/// How many sentinels are remembered at most.
-const MOST: usize = 32;
-/// How long the answer of a sentinel counts. Sentinels that are listened to are asked every few seconds.
-const WORD: Duration = Duration::from_secs(30);
+/// The most sentinels that are remembered.
+const MAX_SENTINELS: usize = 32;
+/// How long the answer of a sentinel counts. The topology task asks its sentinels every few seconds.
+const ANSWER_LIFETIME: Duration = Duration::from_secs(30);
 
 /// The sentinels of one master.
 pub(super) struct Sentinels {
@@ -31,32 +31,32 @@ pub(super) struct Sentinels {
 }
 
 struct KnownSentinels {
-    /// In the order they are asked.
+    /// All known sentinels, in the order in which they are asked.
     order: Vec<Address>,
-    /// Those that are being listened to.
+    /// The sentinels that have a listener.
     taken: Vec<Address>,
-    /// What each has named last, and when it was asked: of those that were asked since another master was found.
+    /// The last answer of each sentinel, and when it was asked. Answers from before the last change of the master are dropped.
     named: HashMap<Address, (Named, Instant)>,
     /// When another master was found.
     moved: Instant,
 }
 
-/// A sentinel that is being listened to, until this is dropped.
+/// A sentinel that has a listener, until this value is dropped.
 pub(super) struct Taken<'a> {
     sentinels: &'a Sentinels,
     pub(super) address: Address,
 }
 
-/// What one pass over the sentinels came to.
+/// The outcome of one pass over the sentinels.
 #[derive(Default)]
 struct Pass {
     answered: usize,
-    /// Masters that were named, and are or were tried.
+    /// The named masters that are being tried, or were tried.
     tried: Vec<Address>,
 }
 
 impl Sentinels {
-    /// The sentinels of `target`, if it has some.
+    /// The sentinels of `target`; `None` where the target has none.
     pub(super) fn of(target: &Target) -> Option<Self> {
         match target {
             Target::Sentinel { sentinels, master } => Some(Self::new(master.clone(), sentinels.clone())),
@@ -69,12 +69,12 @@ impl Sentinels {
         Self { master, known: Mutex::new(known) }
     }
 
-    /// A connection to the master, which is known to all from then on.
+    /// A connection to the master. The topology knows the master from then on.
     ///
     /// # Errors
     ///
-    /// `connection` if no sentinel answers, or none names a master that can be used; `auth` or `tls` if that is why.
-    /// The causes are one chain: the last failure first.
+    /// `connection` if no sentinel answers, or none names a usable master; `auth` or `tls` if this was the reason. The causes form
+    /// one chain, the last failure first.
     pub(super) async fn connect(&self, config: &Config, topology: &Topology) -> Result<(Greeted, Settled)> {
         let order = self.known().order.clone();
         let deadline = Instant::now() + config.connect_timeout;
@@ -131,19 +131,19 @@ impl Sentinels {
         Ok((greeted, settled))
     }
 
-    /// Remembers what `sentinel` has named, asked at that time. True unless that is older than what is `known` and most others do
-    /// not say so too.
+    /// Remembers the master that `sentinel` named when it was asked at `asked`. False if this master is older than the `known` one,
+    /// unless most sentinels name it.
     pub(super) fn may_name(&self, sentinel: &Address, named: &Named, asked: Instant, known: Option<&Named>) -> bool {
         self.known().may_name(sentinel, named, asked, known)
     }
 
-    /// Has every connection go to the master that `sentinel` named when it was asked at that time, and that says itself that it is
-    /// one. Connecting takes time: what is known by now may be newer.
+    /// Makes the master that `sentinel` named the known master; the master has confirmed its role. It is refused where a newer master
+    /// has become known since `asked`.
     pub(super) fn settle(&self, topology: &Topology, sentinel: &Address, named: &Named, asked: Instant) -> Settled {
         let mut all = self.known();
         let settled = topology.settle_on(named, |known| all.may_name(sentinel, named, asked, known));
         if settled == Settled::Moved {
-            // What they named before is no word for or against.
+            // Answers from before the change do not count.
             all.named.clear();
             all.named.insert(sentinel.clone(), (named.clone(), asked));
             all.moved = Instant::now();
@@ -168,13 +168,13 @@ impl Sentinels {
         Ok(())
     }
 
-    /// A connection to `sentinel` on which `channels` are subscribed. False where it speaks no RESP3, or refuses that: then
-    /// it can be asked, and says nothing by itself.
+    /// A connection to `sentinel` with subscriptions to `channels`. False where the sentinel has no RESP3, or refuses the
+    /// subscriptions: then it answers questions, but publishes no events.
     pub(super) async fn listen(&self, config: &Config, sentinel: &Address, channels: &[&str]) -> Result<(Wire, bool)> {
         self.introduce(config, wire_to(config, sentinel).await?, channels).await
     }
 
-    /// As [`listen`](Self::listen), on a connection on which nothing was said yet.
+    /// As [`listen`](Self::listen), on a connection before its handshake.
     pub(super) async fn introduce(&self, config: &Config, mut wire: Wire, channels: &[&str]) -> Result<(Wire, bool)> {
         let user = config.sentinel_username.as_deref().unwrap_or("default");
         let hello = match &config.sentinel_password {
@@ -190,7 +190,7 @@ impl Sentinels {
             Err(error) => return Err(error),
         }
         let subscribe: Vec<&str> = ["SUBSCRIBE"].iter().chain(channels).copied().collect();
-        // Subscriptions are confirmed by pushes; the answer to the PING says that they were not refused.
+        // The server confirms subscriptions by pushes. The answer to the PING shows that they were not refused.
         wire.send_all(&[&subscribe, &["PING"]]).await?;
         match wire.answer().await {
             Ok(_) => Ok((wire, true)),
@@ -202,14 +202,14 @@ impl Sentinels {
         }
     }
 
-    /// `SENTINEL get-master-addr-by-name`, and the epoch from `SENTINEL MASTER`: both at once, so that nothing changes in
+    /// `SENTINEL get-master-addr-by-name`, and the epoch from `SENTINEL MASTER`. Both are sent together, so that nothing changes in
     /// between.
     pub(super) async fn ask(&self, wire: &mut Wire) -> Result<Named> {
         let (address, details) =
             (["SENTINEL", "get-master-addr-by-name", &self.master], ["SENTINEL", "MASTER", &self.master]);
         wire.send_all(&[&address, &details]).await?;
         let named = wire.answer().await;
-        // A user that may only ask for the address is told no epoch.
+        // The user may have the permission for the first command only. Then the epoch is unknown.
         let epoch = match wire.answer().await {
             Ok(details) => field(&details, "config-epoch").and_then(|epoch| epoch.parse().ok()).unwrap_or(0),
             Err(_) => 0,
@@ -225,22 +225,22 @@ impl Sentinels {
         }
     }
 
-    /// Learns of the other sentinels from the one at the end of `wire`.
+    /// Learns the other sentinels from the sentinel of `wire`.
     pub(super) async fn discover(&self, config: &Config, wire: &mut Wire) -> Result<()> {
         let others = match wire.ask(&["SENTINEL", "sentinels", &self.master]).await {
             Ok(Reply::Array(others)) => others,
             Ok(_) => return Ok(()),
-            // It may not be asked for that; those of the configuration are known.
+            // Without the permission, the configured sentinels are enough.
             Err(error) if error.server_code().is_some() => return Ok(()),
             Err(error) => return Err(error),
         };
         let mut known = self.known();
         for other in others {
-            // One of the configuration may go by the name it is reached by.
+            // The configuration may name a sentinel by its mapped address.
             let is_new =
                 |address: &Address| known.order.iter().all(|one| config.reachable(one) != config.reachable(address));
             if let Some(address) = address(field(&other, "ip"), field(&other, "port"))
-                && known.order.len() < MOST
+                && known.order.len() < MAX_SENTINELS
                 && is_new(&address)
             {
                 known.order.push(address);
@@ -257,7 +257,7 @@ impl Sentinels {
         Some(Taken { sentinels: self, address })
     }
 
-    /// Those that are known, in the order in which they are asked.
+    /// The known sentinels, in the order in which they are asked.
     #[cfg(fuzzing)]
     pub(super) fn order(&self) -> Vec<Address> {
         self.known().order.clone()
@@ -293,20 +293,21 @@ impl KnownSentinels {
             self.named.insert(sentinel.clone(), (named.clone(), asked));
         }
         let Some(known) = known.filter(|known| is_older(named, known)) else { return true };
-        // After a failover most sentinels name the old master for a moment: they hear of the new one from the one that promoted it.
-        let current = || self.named.values().filter(|(_, asked)| asked.elapsed() < WORD).map(|(named, _)| named);
+        // After a failover most sentinels name the old master for a moment, until the sentinel that promoted the new master tells them.
+        let current =
+            || self.named.values().filter(|(_, asked)| asked.elapsed() < ANSWER_LIFETIME).map(|(named, _)| named);
         let agree = current().filter(|other| other.address == named.address).count();
         current().all(|other| is_older(other, known)) && agree * 2 > self.order.len()
     }
 }
 
-/// Is what a sentinel named from an older epoch than what is known? Not where it does not say from which.
+/// Is the named master from an older epoch than the known one? False where the sentinel gives no epoch.
 fn is_older(named: &Named, known: &Named) -> bool {
     named.epoch != 0 && named.epoch < known.epoch
 }
 
 impl Drop for Taken<'_> {
-    /// Whoever is let go is asked and listened to after all others.
+    /// Moves the sentinel to the end of the order.
     fn drop(&mut self) {
         let mut known = self.sentinels.known();
         known.taken.retain(|address| *address != self.address);
@@ -316,7 +317,7 @@ impl Drop for Taken<'_> {
     }
 }
 
-/// A connection to `sentinel` on which nothing was said yet.
+/// A connection to `sentinel`, before the handshake.
 async fn wire_to(config: &Config, sentinel: &Address) -> Result<Wire> {
     let reader = Reader::new(config.max_reply_bytes).hiding(config.sentinel_secret());
     Ok(Wire::new(open_tcp(config, sentinel).await?, reader))
@@ -330,7 +331,7 @@ pub(super) async fn connect_to_master(config: &Config, address: &Address) -> Res
 pub(super) async fn must_be_master(greeted: Greeted, address: &Address) -> Result<Greeted> {
     let (mut wire, mut server, known) = Wire::of(greeted);
     if server.protocol < 3 {
-        // Without HELLO nothing was said about the role yet.
+        // Without HELLO the role is unknown so far.
         match wire.ask(&["ROLE"]).await {
             Ok(Reply::Array(parts)) => server.role = parts.first().and_then(text).unwrap_or(server.role),
             Err(error) if !error.is_reply() => return Err(error),
@@ -351,7 +352,7 @@ fn address_of(parts: &[Reply]) -> Option<Address> {
     address(text(host), text(port))
 }
 
-/// What can be connected to: a sentinel that knows of a server, but not where it is, names port 0.
+/// An address that can be connected to. A sentinel gives port 0 for a server whose address it does not know.
 fn address(host: Option<String>, port: Option<String>) -> Option<Address> {
     let host = host.filter(|host| !host.is_empty())?;
     Some(Address { host, port: port?.parse().ok().filter(|port| *port != 0)? })
@@ -390,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sentinel_that_was_right_is_asked_first_and_the_others_keep_their_order() {
+    fn a_preferred_sentinel_is_asked_first_and_the_others_keep_their_order() {
         let sentinels = sentinels();
         sentinels.prefer(&at(3));
         assert_eq!(sentinels.known().order, [at(3), at(1), at(2)]);
@@ -399,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sentinel_is_listened_to_once_and_after_all_others_when_it_was_let_go() {
+    fn a_sentinel_has_one_listener_and_moves_to_the_end_when_the_listener_ends() {
         let sentinels = sentinels();
         let (first, second) = (sentinels.take().unwrap(), sentinels.take().unwrap());
         assert_eq!((&first.address, &second.address), (&at(1), &at(2)));
@@ -417,11 +418,11 @@ mod tests {
         };
         assert!(!may_name(1, named(7, 4)));
         assert!(may_name(2, named(9, 6)));
-        assert!(may_name(2, named(9, 0)), "it does not say how old that is");
-        assert!(may_name(2, named(7, 1)), "two of three have been set up anew");
+        assert!(may_name(2, named(9, 0)), "without an epoch it is not older");
+        assert!(may_name(2, named(7, 1)), "two of three sentinels were set up again");
     }
 
-    /// What comes of a server that says `answer` when it is asked for its role, and hangs up.
+    /// The check for the role of a server that sends `answer` and then closes the connection.
     async fn judged(answer: &str) -> Result<String> {
         let (ours, mut theirs) = tokio::io::duplex(4096);
         theirs.write_all(answer.as_bytes()).await.unwrap();
@@ -432,7 +433,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_server_is_no_master_only_where_it_says_so_and_its_words_are_not_repeated() {
+    async fn only_a_server_that_names_another_role_is_no_master_and_the_error_does_not_quote_it() {
         assert_eq!(judged("*1\r\n$6\r\nmaster\r\n").await.unwrap(), "master");
         assert_eq!(judged("-NOPERM no permissions\r\n").await.unwrap(), "master");
         for (answer, said) in [
@@ -449,7 +450,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_named_before_another_master_was_found_is_no_word_for_the_old_one() {
+    fn answers_from_before_a_change_of_the_master_do_not_count_for_the_old_master() {
         let (sentinels, topology) = (sentinels(), Topology::new(std::sync::Arc::default()));
         let (old, new) = (Named { address: at(7), epoch: 5 }, Named { address: at(8), epoch: 6 });
         let before = Instant::now();
@@ -457,19 +458,23 @@ mod tests {
             assert!(sentinels.may_name(&at(sentinel), &old, before, topology.master().as_ref()));
         }
         assert_eq!(sentinels.settle(&topology, &at(1), &new, Instant::now()), Settled::Moved);
-        assert_eq!(sentinels.settle(&topology, &at(2), &old, before), Settled::Refused, "its connection came late");
+        assert_eq!(
+            sentinels.settle(&topology, &at(2), &old, before),
+            Settled::Refused,
+            "the sentinel was asked before the change"
+        );
         assert_eq!(topology.master(), Some(new));
         let later = Instant::now();
         for sentinel in [2, 3] {
             let settled = sentinels.settle(&topology, &at(sentinel), &old, later);
-            assert_eq!(settled, Settled::Refused, "they have not heard of it yet, and one of them has");
+            assert_eq!(settled, Settled::Refused, "one sentinel names the new master");
         }
         let settled = sentinels.settle(&topology, &at(1), &old, later);
-        assert_eq!(settled, Settled::Moved, "all of them say so now: they were set up anew");
+        assert_eq!(settled, Settled::Moved, "all sentinels name the old master: they were set up again");
     }
 
     #[test]
-    fn an_address_that_cannot_be_connected_to_is_none() {
+    fn an_address_without_a_host_or_a_valid_port_is_refused() {
         let of =
             |host: &'static str, port: &'static str| address_of(&[Reply::Bulk(host.into()), Reply::Bulk(port.into())]);
         assert_eq!(of("h", "1"), Some(at(1)));

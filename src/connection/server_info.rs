@@ -1,4 +1,4 @@
-//! What a server says of itself, and how its words are read: the reply of `HELLO`, the text of `INFO`.
+//! What a server says of itself, in the reply to `HELLO` and in the text of `INFO`.
 
 use crate::resp::Reply;
 
@@ -37,7 +37,7 @@ pub(in crate::connection) fn describe(reply: &Reply) -> ServerInfo {
     info
 }
 
-/// A field of what a server answers to `INFO` or `CLUSTER INFO`.
+/// A field of the text of `INFO` or `CLUSTER INFO`.
 pub(in crate::connection) fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
     info.lines()
         .filter_map(|line| line.split_once(':'))

@@ -1,4 +1,4 @@
-//! What a manager's handle and its actor both hold: what is to be sent, and what it is sent on.
+//! The state that a manager's handle and its actor share: the requests to send, and the connection to send them on.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -26,13 +26,14 @@ pub(super) struct Shared {
     announced: AtomicBool,
 }
 
-/// The connection, and the requests that wait for it. The actor works on it; a caller that submits may write on it too, while nobody else does.
+/// The connection, and the requests that wait for it. The actor works on them. A caller that submits a request may write on the
+/// connection too, while the lane is not locked.
 #[derive(Default)]
 pub(super) struct Lane {
-    /// Requests that were not given to a connection yet, oldest first.
+    /// Requests that no connection has yet, oldest first.
     pub(super) queue: VecDeque<Request>,
     pub(super) upstream: Option<Upstream>,
-    /// The connection is to be replaced: nothing new goes on it.
+    /// Is the connection to be replaced? Then no further request is written on it.
     pub(super) renewing: bool,
 }
 
@@ -40,7 +41,7 @@ struct Inbox {
     requests: Vec<Request>,
     /// Does the state accept requests?
     open: bool,
-    /// Calls of `disconnect()` that the actor has not answered. While there are some, nothing is accepted.
+    /// Calls of `disconnect()` that the actor has not answered. No request is accepted while there is one.
     closing: usize,
 }
 
@@ -54,7 +55,7 @@ impl Shared {
         }
     }
 
-    /// Moves to the state after `trigger` and tells the observer. False where the event changes nothing.
+    /// Enters the state after `trigger`, and informs the observer. False where the trigger changes nothing.
     pub(super) fn step(&self, trigger: Trigger) -> bool {
         let Some(to) = self.core.status.state().after(trigger) else {
             return false;
@@ -68,12 +69,12 @@ impl Shared {
         true
     }
 
-    /// Takes a request in. One that cannot be taken is settled at once.
+    /// Accepts a request. A request that is refused is settled at once.
     pub(super) fn submit(self: &Arc<Self>, command: Command, sink: Sink) {
         self.submit_at(command, sink, None, false);
     }
 
-    /// The same, for a destination in a cluster. With `once` the first reply is the answer, whatever it is.
+    /// As [`Shared::submit`], for a destination in a cluster. With `once` the first reply is the answer, also if it is a refusal.
     pub(super) fn submit_at(
         self: &Arc<Self>,
         command: Command,
@@ -100,7 +101,7 @@ impl Shared {
         }
     }
 
-    /// Takes in a command of the manager's own, even while the manager is closing. The future gives its reply, or the error.
+    /// Accepts a command of the manager itself, even while the manager is closing. The future gives the reply or the error.
     pub(super) fn ask(self: &Arc<Self>, command: Command) -> impl Future<Output = Result<Reply>> + Send + use<> {
         let (sink, answer) = oneshot::channel();
         self.submit_inside(command, Sink::Waiter(sink));
@@ -119,7 +120,8 @@ impl Shared {
         self.inbox.lock().closing += 1;
     }
 
-    /// `calls` calls of `disconnect()` are answered. From here on the state alone says whether requests are accepted.
+    /// Records that `calls` calls of `disconnect()` are answered. Once all are answered, the state alone decides whether requests are
+    /// accepted.
     pub(super) fn has_closed(&self, calls: usize) {
         let mut inbox = self.inbox.lock();
         inbox.closing = inbox.closing.saturating_sub(calls);
@@ -131,7 +133,7 @@ impl Shared {
         !inbox.open || inbox.closing > 0
     }
 
-    /// Sees to all that comes in one batch, once, at its end.
+    /// Handles the new requests once, at the end of the current batch.
     fn announce(self: &Arc<Self>) {
         if !self.announced.swap(true, Ordering::AcqRel) {
             let shared = Arc::clone(self);
@@ -143,9 +145,9 @@ impl Shared {
         }
     }
 
-    /// Writes what has come in from the thread it came in on, which saves waking the I/O thread. False when there is
-    /// something left for the actor to do. (The actor's timer never rings later than `commandTimeoutMs` from when it was
-    /// set, so it need not know of a request to meet its deadline.)
+    /// Writes the new requests on the caller's thread, which saves a wake-up of the I/O thread. False when something is left for the
+    /// actor. (The actor's timer fires at most `commandTimeoutMs` after it was set. So deadlines are met even if the actor does not
+    /// know of a request yet.)
     fn write_through(&self) -> bool {
         let Some(mut lane) = self.lane.try_lock() else {
             return false;
@@ -162,12 +164,12 @@ impl Shared {
         upstream.try_write()
     }
 
-    /// The connection and its queue. Not to be held across an await.
+    /// The connection and its queue. The guard must not be held across an await.
     pub(super) fn lane(&self) -> MutexGuard<'_, Lane> {
         self.lane.lock()
     }
 
-    /// Asks up to `most` nodes of the cluster for the slot map, over connections that are in use.
+    /// Asks up to `most` nodes of the cluster for the slot map, on the connections in use.
     pub(super) fn ask_nodes(&self, most: usize) -> Vec<AwaitedMap> {
         let asked = match &mut self.lane().upstream {
             Some(Upstream::Cluster(nodes)) => nodes.ask_map(most),
@@ -179,7 +181,7 @@ impl Shared {
         asked
     }
 
-    /// All that was taken in since the last call.
+    /// The requests since the last call.
     pub(super) fn take_inbox(&self) -> Vec<Request> {
         self.announced.store(false, Ordering::Release);
         std::mem::take(&mut self.inbox.lock().requests)

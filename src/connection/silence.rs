@@ -1,4 +1,5 @@
-//! How long a peer may be silent: after `keepAliveMs` it is asked for a sign of life, and after almost as long again it is lost.
+//! How long a peer may be silent. After `keepAliveMs` the peer is asked for a sign of life. After almost twice `keepAliveMs` it is
+//! lost.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ pub(super) struct Silence {
 pub(super) enum Due {
     /// Nothing before then.
     Wait(Instant),
-    /// A sign of life is to be asked for now; it must come before then.
+    /// A sign of life must be asked for now, and must come before then.
     Ask(Instant),
     /// The peer is lost: it has been silent for this long.
     Lost(Duration),
@@ -30,7 +31,7 @@ impl Silence {
         *self = Self::since(now);
     }
 
-    /// The peer has taken in something. That is a sign of life, and no answer to a question.
+    /// The peer has received something. This is a sign of life, but no answer.
     pub(super) fn interrupt(&mut self, now: Instant) {
         self.since = now;
     }
@@ -40,7 +41,7 @@ impl Silence {
     }
 
     pub(super) fn due(&mut self, keep_alive: Duration, now: Instant) -> Due {
-        // A little less than twice, so that the loss is known within twice.
+        // A little less than twice `keepAliveMs`, so that the loss is known within twice `keepAliveMs`.
         let lost_at = |since: Instant| since + keep_alive.mul_f64(1.9);
         if self.asked {
             return if now >= lost_at(self.since) {
@@ -52,7 +53,7 @@ impl Silence {
         if now < self.since + keep_alive {
             return Due::Wait(self.since + keep_alive);
         }
-        // This process may have been stopped for long: the peer gets its time to answer from now on.
+        // This process may have been stopped for long. The peer gets the full time to answer from now on.
         self.since = self.since.max(now.checked_sub(keep_alive).unwrap_or(now));
         self.asked = true;
         Due::Ask(lost_at(self.since))
@@ -80,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_is_heard_is_asked_anew() {
+    fn a_peer_that_answers_is_asked_again_after_the_next_silence() {
         let start = Instant::now();
         let mut silence = Silence::since(start);
         assert_eq!(silence.due(KEEP_ALIVE, after(start, 10)), Due::Ask(after(start, 19)));
@@ -90,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_takes_something_in_has_more_time_for_the_same_question() {
+    fn a_peer_that_receives_something_has_more_time_to_answer() {
         let start = Instant::now();
         let mut silence = Silence::since(start);
         assert_eq!(silence.due(KEEP_ALIVE, after(start, 10)), Due::Ask(after(start, 19)));
@@ -100,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_was_stopped_gives_its_peer_the_time_to_answer() {
+    fn after_a_stop_of_this_process_the_peer_has_the_full_time_to_answer() {
         let start = Instant::now();
         let mut silence = Silence::since(start);
         assert_eq!(silence.due(KEEP_ALIVE, after(start, 100)), Due::Ask(after(start, 109)));

@@ -25,14 +25,14 @@ pub enum State {
     Failed,
 }
 
-/// What happened to it.
+/// What happened to a manager.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Trigger {
-    /// A command came.
+    /// A command was submitted.
     Use,
     /// `connect()` was called.
     Connect,
-    /// A connection is up and its handshake done.
+    /// A connection is open and its handshake is done.
     Up,
     /// No further attempt will be made.
     GiveUp,
@@ -40,7 +40,7 @@ pub enum Trigger {
     Lost,
     /// `disconnect()` was called.
     Close,
-    /// Everything of it has ended.
+    /// All connections of the manager have ended.
     Ended,
 }
 
@@ -99,7 +99,7 @@ mod tests {
         [Trigger::Use, Trigger::Connect, Trigger::Up, Trigger::GiveUp, Trigger::Lost, Trigger::Close, Trigger::Ended];
 
     #[test]
-    fn every_transition_is_one_of_those_written_above() {
+    fn the_transitions_are_those_of_the_diagram() {
         let mut moves = Vec::new();
         for state in State::ALL {
             for trigger in TRIGGERS {
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_never_reopens_what_was_closed() {
+    fn a_command_never_reopens_a_closed_manager() {
         assert_eq!(State::Closed.after(Trigger::Use), None);
         assert_eq!(State::Closing.after(Trigger::Connect), None);
     }

@@ -1,4 +1,4 @@
-//! How a manager is: its state, its server, its last failure, and who is told of changes.
+//! The status of a manager: its state, its server and its last failure. Reports changes to the observer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -14,7 +14,7 @@ use crate::sync::Mutex;
 pub(super) struct Status {
     observer: Arc<dyn Observer>,
     state: AtomicU8,
-    /// The state once more, for those who wait for another one.
+    /// The state again, for waiting on a change.
     entered: watch::Sender<State>,
     server: Mutex<Option<ServerInfo>>,
     last_error: Mutex<Option<Error>>,
@@ -38,11 +38,11 @@ impl Status {
 
     /// Resolves when the state is no longer `ready`.
     pub(super) async fn unready(&self) {
-        // The sender is this status' own.
+        // The wait cannot fail, because this value owns the sender.
         let _ = self.entered.subscribe().wait_for(|state| *state != State::Ready).await;
     }
 
-    /// Is in the state `to` from now on, and tells the observer.
+    /// Enters the state `to`, and informs the observer.
     pub(super) fn enter(&self, to: State) {
         let from = self.state();
         self.state.store(to as u8, Ordering::Release);
@@ -54,7 +54,7 @@ impl Status {
         self.observer.event(event);
     }
 
-    /// Remembers and tells a failure of a connection.
+    /// Remembers and reports the failure of a connection.
     pub(super) fn failed(&self, error: &Error) {
         *self.last_error.lock() = Some(error.clone());
         self.emit(Event::Error(error.clone()));
@@ -69,7 +69,7 @@ impl Status {
         self.server.lock().clone()
     }
 
-    /// `server` has answered.
+    /// Remembers that `server` has answered.
     pub(super) fn met(&self, server: ServerInfo) {
         *self.server.lock() = Some(server);
     }

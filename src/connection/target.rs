@@ -1,4 +1,4 @@
-//! Where a server is, as a URL says it.
+//! The target of a connection, and how it is read from a URL.
 
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -6,27 +6,27 @@ use url::Url;
 use super::secret::Secret;
 use crate::error::{Error, Result};
 
-/// What to connect to.
+/// The server or servers to connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     Tcp(Address),
     Unix(String),
-    /// The embedded engine of that name; `None`, in a URL, is one of its own.
+    /// The embedded engine with this name. `None`, in a URL, is an engine for this manager alone.
     Memory(Option<String>),
     /// The master that these sentinels name.
     Sentinel {
         sentinels: Vec<Address>,
         master: String,
     },
-    /// The cluster that these nodes are of.
+    /// The cluster that these nodes belong to.
     Cluster(Vec<Address>),
 }
 
-/// What the name of an engine that nobody else can reach begins with.
+/// The prefix of the name of an engine for one manager alone.
 const PRIVATE: &str = "private-";
 
 impl Target {
-    /// An embedded engine that nobody else can reach.
+    /// An embedded engine for one manager alone.
     pub(super) fn private() -> Self {
         Self::Memory(Some(format!("{PRIVATE}{}", uuid::Uuid::new_v4())))
     }
@@ -36,7 +36,7 @@ impl Target {
         matches!(self, Self::Cluster(_))
     }
 
-    /// The server, or the first one that is asked: its address, and its port if it has one.
+    /// The address of the server, or of the first server that is asked, and its port, if it has one.
     #[must_use]
     pub fn shown(&self) -> (String, Option<u16>) {
         match self {
@@ -70,7 +70,7 @@ impl std::fmt::Display for Address {
     }
 }
 
-/// All that a URL can say.
+/// The parts of a URL.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Parsed {
     pub target: Target,
@@ -80,14 +80,14 @@ pub(super) struct Parsed {
     pub db: Option<u64>,
 }
 
-/// The longest name of a host that DNS has.
+/// The longest host name in DNS.
 const MAX_HOST: usize = 253;
-/// The longest path of a Unix socket, in bytes: what the kernel takes, without the zero behind it.
+/// The longest path of a Unix socket that the kernel takes, in bytes, without the terminating zero.
 pub(super) const MAX_SOCKET_PATH: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
 
 const FORMS: &str = "a URL such as redis://host:6379/0, rediss://host, redis+unix:///path?db=0, redis+sentinel://host:26379,host:26379/master, redis+cluster://host:6379,host:6379 or memory://name";
 
-/// Reads a URL. Its text, which may hold credentials, is in no error.
+/// Reads a URL. Errors do not quote it, because it may hold credentials.
 pub(super) fn parse(text: &str) -> Result<Parsed> {
     let Some((scheme, rest)) = text.split_once("://") else {
         return Err(bad("a text without ://"));
@@ -124,7 +124,7 @@ fn bad(why: &str) -> Error {
     Error::config(format!("RedisConfig.url: expected {FORMS}, got {why}"))
 }
 
-/// What the hosts and the path of a URL name, and the database in the path.
+/// The target that the hosts and the path of a URL name, and the database in the path.
 fn target_of(form: Form, hosts: &str, path: &str) -> Result<(Target, Option<u64>)> {
     let addresses = |default: u16| -> Result<Vec<Address>> {
         hosts.split(',').map(|host| address(host, default).ok_or_else(|| bad("a host that does not parse"))).collect()
@@ -160,7 +160,7 @@ fn target_of(form: Form, hosts: &str, path: &str) -> Result<(Target, Option<u64>
     Ok((target, db))
 }
 
-/// The form of a URL of that scheme, and whether it says TLS.
+/// The form of a URL with this scheme, and whether the scheme means TLS.
 fn form_of(scheme: &str) -> Option<(Form, bool)> {
     Some(match scheme {
         "redis" | "valkey" => (Form::Single, false),
@@ -175,7 +175,7 @@ fn form_of(scheme: &str) -> Option<(Form, bool)> {
     })
 }
 
-/// What is empty in a URL, as a template leaves it whose variables are not set.
+/// The part of a URL that is empty. Templates with unset variables leave such parts.
 fn left_empty(form: Form, user_info: Option<&str>, hosts: &str, path: &str) -> Option<&'static str> {
     let parts = path.strip_prefix('/').unwrap_or(path);
     match user_info {
@@ -191,7 +191,7 @@ fn left_empty(form: Form, user_info: Option<&str>, hosts: &str, path: &str) -> O
     if hosts.contains(',') && hosts.split(',').any(str::is_empty) {
         return Some("an empty part in its list of hosts");
     }
-    // A slash at the end is no part, but for the name of a master.
+    // A slash at the end is allowed, except before the name of a master.
     if parts.split('/').rev().skip(1).any(str::is_empty) && !matches!(form, Form::Unix) {
         return Some("an empty part behind /");
     }
@@ -207,7 +207,7 @@ enum Form {
     Memory,
 }
 
-/// One host of a URL. A part of it that is empty is a variable of a template that is not set.
+/// One host of a URL, with or without a port. An empty host or port is refused, because it is an unset variable of a template.
 fn address(text: &str, default_port: u16) -> Option<Address> {
     let (host, port) = match text.strip_prefix('[') {
         Some(v6) => {
@@ -229,22 +229,22 @@ fn address(text: &str, default_port: u16) -> Option<Address> {
 
 /// A host with its port.
 pub(super) fn host_and_port(text: &str) -> Option<Address> {
-    // Without a port this is none.
+    // Port 0 stands for a missing port.
     address(text, 0).filter(|address| address.port != 0)
 }
 
-/// Is it an IPv6 address, perhaps with a zone behind `%`?
+/// Is `host` an IPv6 address, perhaps with a zone behind `%`?
 pub(super) fn is_ipv6(host: &str) -> bool {
     host.split('%').next().is_some_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok())
 }
 
-/// Can it be the name of a host, or its IPv4 address?
+/// Can `host` be a host name or an IPv4 address?
 pub(super) fn is_name(host: &str) -> bool {
     (1..=MAX_HOST).contains(&host.len())
         && !host.contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, ':' | '[' | ']'))
 }
 
-/// Can it be the path of a Unix socket?
+/// Can `path` be the path of a Unix socket?
 pub(super) fn is_socket_path(path: &str) -> bool {
     (1..=MAX_SOCKET_PATH).contains(&path.len()) && !path.contains('\0')
 }

@@ -1,4 +1,4 @@
-//! What the actor serves requests on: one connection, or those to the nodes of a cluster.
+//! What the actor sends requests on: one connection, or the connections to the nodes of a cluster.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -14,18 +14,18 @@ use super::target::Target;
 use super::topology::{Seat, Topology};
 use crate::error::{Error, ErrorKind, Result};
 
-/// A server, or a cluster of them, that is being used. What each method promises is said at [`Pipeline`].
+/// A connected server or cluster. [`Pipeline`] documents the methods.
 #[expect(clippy::large_enum_variant, reason = "the pipeline of a single server is used without a detour")]
 pub(super) enum Upstream {
     One {
         pipeline: Pipeline,
-        /// Where sentinels named the master.
+        /// Present where sentinels have named the master.
         seat: Option<Seat>,
     },
     Cluster(Box<Nodes>),
 }
 
-/// One attempt to reach what the configuration says, within `connectTimeoutMs`.
+/// One attempt to connect to the target of the configuration, within `connectTimeoutMs`.
 pub(super) async fn open(core: &Arc<Core>) -> Result<(ServerInfo, Upstream)> {
     if let Target::Cluster(seeds) = &core.config.target {
         let (server, nodes) = Nodes::open(core, seeds).await?;
@@ -39,7 +39,8 @@ pub(super) async fn open(core: &Arc<Core>) -> Result<(ServerInfo, Upstream)> {
 }
 
 impl Upstream {
-    /// The error of a connection that is to be left, because the sentinels have named another master. A cluster leaves its nodes itself.
+    /// The error of a connection that must be given up, because the sentinels have named another master. [`Nodes`] does this for a
+    /// cluster itself.
     pub(super) fn left(&self, topology: &Topology) -> Option<Error> {
         match self {
             Self::One { seat: Some(seat), .. } if !topology.is_right(seat) => Some(Error::new(
@@ -86,10 +87,10 @@ impl Upstream {
         }
     }
 
-    pub(super) fn take_sated(&mut self) -> bool {
+    pub(super) fn take_budget_spent(&mut self) -> bool {
         match self {
-            Self::One { pipeline, .. } => pipeline.take_sated(),
-            Self::Cluster(nodes) => nodes.take_sated(),
+            Self::One { pipeline, .. } => pipeline.take_budget_spent(),
+            Self::Cluster(nodes) => nodes.take_budget_spent(),
         }
     }
 
@@ -117,7 +118,7 @@ impl Upstream {
     pub(super) fn check_alive(&mut self, keep_alive: Duration, now: Instant) -> Result<Instant> {
         match self {
             Self::One { pipeline, .. } => pipeline.check_alive(keep_alive, now),
-            Self::Cluster(nodes) => nodes.tend(keep_alive, now),
+            Self::Cluster(nodes) => nodes.maintain(keep_alive, now),
         }
     }
 

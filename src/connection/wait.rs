@@ -1,7 +1,8 @@
-//! What is left of the time of a command that blocks, where it has to go on at another server.
+//! The rest of a blocking command's timeout, where the command continues at another server.
 //!
-//! A server that says "not here" or "not now" has executed nothing of it, whatever it waited for until then; and so has one
-//! that was made to end the wait. The wait goes on at the server that is right now, for as long as its caller said.
+//! A server that answers "not here" or "not now" has executed nothing, even if the command was blocked for a while. This also holds
+//! for a server that was made to unblock the command. The command then continues at the right server, until the timeout that its
+//! caller gave is over.
 
 use std::time::{Duration, Instant};
 
@@ -18,27 +19,26 @@ use super::target::Target;
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::resp::Reply;
 
-/// The wait before a server that refused is asked again, unless another one is known by then; the second time it is twice as
-/// long, and so on.
+/// The pause after the first refusal; it ends early when another server is known. The pause after refusal number n is n times as
+/// long, up to [`MAX_PAUSES`] times.
 const AGAIN: Duration = Duration::from_millis(50);
-/// The bound of that.
-const MOST_AGAIN: u32 = 10;
-/// How many redirections are followed at once; from then on there is a wait before each.
+const MAX_PAUSES: u32 = 10;
+/// How many redirections are followed at once. After that there is a pause before each.
 const HOPS: u32 = 5;
 
-/// One blocking command on its way.
+/// A blocking command that is being executed.
 pub(super) struct Wait {
-    /// When its own time is over; `None` is never.
+    /// When the command's own timeout is over; `None` is never.
     ends: Option<Instant>,
     blocks_for: Option<Duration>,
     hops: u32,
-    /// Where a node of a cluster has sent it.
+    /// The last redirection by a node of a cluster.
     pub(super) redirect: Option<Redirect>,
-    /// Why it is not where it was.
+    /// Why the last server has not executed the command.
     pub(super) why: Option<Error>,
 }
 
-/// What is to be done after a server has had its say.
+/// What is to be done after the answer of a server.
 pub(super) enum Next {
     Done(Result<Reply>),
     Again,
@@ -50,8 +50,8 @@ impl Wait {
         Self { ends, blocks_for, hops: 0, redirect: None, why: None }
     }
 
-    /// How long a connection may take to be there. The first one has the time of any command; once a server has refused, the
-    /// time of the command itself counts too.
+    /// Until when a connection must be open. The first connection has `commandTimeoutMs`. After a refusal, the command's own
+    /// timeout counts too.
     pub(super) fn connected_by(&self, request: &Request, command_timeout: Duration) -> Option<Instant> {
         let first = request.deadline(command_timeout);
         match (&self.why, self.ends) {
@@ -61,11 +61,11 @@ impl Wait {
         }
     }
 
-    /// The command with the time that is left, and that time. The first server gets it as it is.
+    /// The command with the rest of its timeout, and this rest. The first server gets the command unchanged.
     ///
     /// # Errors
     ///
-    /// Why it is not where it was, when no time is left.
+    /// The last refusal, when no time is left.
     pub(super) fn rest(&self, command: &Command) -> Result<(Bytes, Option<Duration>)> {
         let (Some(why), Some(ends)) = (&self.why, self.ends) else {
             return Ok((command.payload.clone(), self.blocks_for));
@@ -77,7 +77,7 @@ impl Wait {
         }
     }
 
-    /// Goes by what came from the server at the end of `opened`.
+    /// Decides by the answer that came on `opened`.
     pub(super) fn judge(&mut self, core: &Core, request: &Request, opened: &Opened, outcome: Result<Reply>) -> Next {
         self.redirect = None;
         let error = match outcome {
@@ -85,7 +85,7 @@ impl Wait {
                 self.redirect = opened.address.as_ref().and_then(|address| Redirect::read(&line, address));
                 Error::from_reply(&String::from_utf8_lossy(&line))
             }
-            // Nobody minds whether it was read twice.
+            // A command that only reads may be executed twice.
             Err(error) if error.kind() == ErrorKind::Connection && request.command.safe && has_peers(core) => error,
             outcome => return Next::Done(outcome),
         };
@@ -94,7 +94,7 @@ impl Wait {
             Some(redirect) if !redirect.ask => core.topology.moved(redirect.slot, &redirect.address),
             Some(_) => {}
             None => {
-                core.topology.doubt();
+                core.topology.request_refresh();
                 if self.why.as_ref().is_none_or(|before| before.message() != error.message()) {
                     core.failed(&error);
                 }
@@ -105,30 +105,30 @@ impl Wait {
         Next::Again
     }
 
-    /// Is a server that has refused over `opened` to be asked again over the same connection?
+    /// After a refusal, may the command be sent again on the same connection?
     pub(super) fn keeps(&self, core: &Core, opened: &Opened) -> bool {
         let is_right = match &opened.seat {
             Some(seat) => core.topology.is_right(seat),
-            // After `ASKING`, which is for one command.
+            // A cluster's connection without a seat is one after `ASKING`, which is for one command.
             None => opened.address.is_none(),
         };
-        // A server that becomes a replica hangs up behind what it says to those that it had blocked.
+        // A server that becomes a replica answers its blocked clients, and then closes their connections.
         let hangs_up = self.why.as_ref().is_some_and(|why| why.server_code() == Some("UNBLOCKED"));
         is_right && !opened.is_left && !hangs_up && self.redirect.is_none()
     }
 
-    /// The wait before the next server is asked: none where the last one has named it; at most until another one is known.
+    /// The pause before the next server is asked. There is none after a redirection. It ends early when another server is known.
     pub(super) async fn pause(&self, core: &Core) {
         if self.redirect.is_none() || self.hops > HOPS {
             tokio::select! {
-                () = sleep(AGAIN * self.hops.clamp(1, MOST_AGAIN)) => {}
+                () = sleep(AGAIN * self.hops.clamp(1, MAX_PAUSES)) => {}
                 () = core.topology.changed() => {}
             }
         }
     }
 }
 
-/// Has the server executed nothing, and is another one, or the same one later, to be asked?
+/// Has the server executed nothing, so that the command may be sent to another server, or to the same server later?
 fn is_refused(core: &Core, request: &Request, opened: &Opened, line: &Bytes) -> bool {
     let in_cluster = matches!(core.config.target, Target::Cluster(_));
     if opened.is_left && line.starts_with(b"UNBLOCKED ") {
@@ -138,17 +138,17 @@ fn is_refused(core: &Core, request: &Request, opened: &Opened, line: &Bytes) -> 
     match refused.filter(|refused| !refused.is_doubtful).map(|refused| refused.refusal) {
         None | Some(Refusal::Unloaded) => false,
         Some(Refusal::Later | Refusal::Elsewhere) => true,
-        // A single server that is a replica has nobody who would take its place.
+        // No other server can take the place of a single server that is a replica.
         Some(Refusal::Renew) => has_peers(core),
     }
 }
 
-/// Is there more than one server that may be the right one?
+/// May another server become the right one?
 fn has_peers(core: &Core) -> bool {
     matches!(core.config.target, Target::Sentinel { .. } | Target::Cluster(_))
 }
 
-/// The answer of a caller whose connection was not there in time.
+/// The error of a caller whose connection was not open in time.
 pub(super) fn not_connected(limit: Duration, why: Option<&Error>, error: Error) -> Error {
     match why {
         Some(why) => why.clone(),

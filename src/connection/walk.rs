@@ -1,12 +1,12 @@
-//! A walk over all keys of a server, or of a cluster from master to master: `SCAN`, a page at a time.
+//! A walk over all keys of a server, or of all masters of a cluster: `SCAN`, a page at a time.
 //!
 //! # Promise
 //!
-//! A key that is there all the while is on some page, whatever becomes of the servers meanwhile; it may be on several. What is kept
-//! between two pages does not grow with the keys.
+//! A key that exists during the whole walk is on at least one page, even if servers fail or slots move. It may be on several pages. The
+//! state between two pages does not grow with the number of keys.
 //!
-//! How: a cursor is used only with the process that gave it, known by its connection, or by its `run_id` where the connection is
-//! another one. With another process its part of the walk starts again. What a cluster adds is in `cluster/course.rs`.
+//! A cursor is used only with the server process that gave it. The process is identified by the connection, or by its `run_id` on
+//! another connection. With another process this part of the walk starts again. For a cluster see `cluster/course.rs`.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -17,32 +17,32 @@ use super::pages::{RetryWindow, ScanOptions, ServerCursor};
 use super::target::Target;
 use crate::error::Result;
 
-/// The place of a walk. It can be written down and read again.
+/// The place of a walk. It can be serialized.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Walk {
-    /// On one server.
+    /// The place on a single server.
     cursor: Option<ServerCursor>,
-    /// In a cluster.
+    /// The place in a cluster.
     course: Option<Course>,
 }
 
-/// What one step gives.
+/// The outcome of one step.
 #[derive(Debug)]
 pub struct Page {
     pub keys: Vec<Bytes>,
     /// `None` when the walk is over.
     pub next: Option<Walk>,
-    /// Was a part of the walk started again, or is it to be walked over again, because servers changed?
+    /// Was a part of the walk started again, or must it be walked again, because servers changed?
     pub disturbed: bool,
 }
 
 impl Walk {
-    /// Further on the server of `cursor`, unless it is over there.
+    /// The walk after a page of a single server; `None` at the end.
     fn on_server(cursor: ServerCursor) -> Option<Self> {
         (!cursor.is_over()).then_some(Self { cursor: Some(cursor), course: None })
     }
 
-    /// Reads what [`Walk::write`] wrote.
+    /// Reads the text of [`Walk::write`].
     #[must_use]
     pub fn read(text: &[u8]) -> Option<Self> {
         serde_json::from_slice(text).ok()
@@ -55,11 +55,11 @@ impl Walk {
 }
 
 impl Manager {
-    /// The next page of a walk. Bounded by `commandTimeoutMs` for each of its at most four questions.
+    /// The next page of a walk. A page takes at most four commands, each bounded by `commandTimeoutMs`.
     ///
     /// # Errors
     ///
-    /// As for any command; `server` with `CLUSTERDOWN` where a part of a cluster's keys is served by nobody.
+    /// As for any command; `server` with `CLUSTERDOWN` where no node serves a part of a cluster's keys.
     pub async fn walk(&self, walk: Walk, options: &ScanOptions) -> Result<Page> {
         if matches!(self.config().target, Target::Cluster(_)) {
             let course = walk.course.unwrap_or_default();

@@ -1,7 +1,7 @@
 //! Clients that wait for keys, and the order in which they are served.
 //!
-//! A waiting client keeps its command. When one of its keys changes, the command runs again. If there is still nothing for the client,
-//! it keeps its place in the queue.
+//! A waiting client keeps its command. When one of its keys changes, the command runs again. If there is still nothing for the
+//! client, it keeps its place in the queue.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 

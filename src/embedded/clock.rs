@@ -26,8 +26,8 @@ impl Clock {
         self.micros() / 1000
     }
 
-    /// This runs for every command, so it avoids the 128-bit arithmetic of `Duration::as_micros`. It cannot overflow: `advance` limits
-    /// the time that tests add.
+    /// This runs for every command, so it avoids the 128-bit arithmetic of `Duration::as_micros`. It cannot overflow: `advance`
+    /// limits the time that tests add.
     pub(super) fn micros(&self) -> i64 {
         let now = self.now();
         let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);

@@ -1,4 +1,5 @@
-//! The settings of an engine. Only `maxmemory`, `requirepass` and the script time limit have an effect; the others are only stored.
+//! The settings of an engine. Only `maxmemory`, `requirepass` and the script time limit have an effect; the others are only
+//! stored.
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! Control of an engine by tests: its clock, its faults, its contents.
 //!
-//! Every call returns after the engine thread has handled it, so later calls and commands see its effect. A running script delays a
-//! call, but not for ever.
+//! Every call returns after the engine thread has handled it, so later calls and commands see its effect. A running script delays
+//! a call, but not for ever.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -74,8 +74,8 @@ impl Control {
         }
     }
 
-    /// Moves the engine's clock forward. Keys expire and waits time out before this returns. Clients in this process count it as time that
-    /// passed.
+    /// Moves the engine's clock forward. Keys expire and waits time out before this returns. Clients in this process count it as
+    /// time that passed.
     pub fn advance(&self, by: Duration) -> Result<(), Silent> {
         // Added first, so that no client finds the server's clock ahead of its own.
         *added().entry(self.name.clone()).or_default() += by;
@@ -109,8 +109,8 @@ impl Control {
         })
     }
 
-    /// Drops the next `n` replies, although their commands are executed. Each connection that lost a reply is closed, when the last of
-    /// the `n` replies is dropped or when the connection's batch ends.
+    /// Drops the next `n` replies, although their commands are executed. Each connection that lost a reply is closed, when the
+    /// last of the `n` replies is dropped or when the connection's batch ends.
     pub fn drop_replies(&self, n: usize) -> Result<(), Silent> {
         self.on_engine(move |core| core.faults.drop_replies = n)
     }
@@ -145,8 +145,8 @@ impl Control {
         self.on_engine(move |core| core.config.max_memory = bytes.unwrap_or(0))
     }
 
-    /// All keys as JSON: an array of `{db, key, type, ttl, value}` ordered by database and key. `ttl` is in milliseconds or null. Bytes
-    /// that are not UTF-8 become U+FFFD.
+    /// All keys as JSON: an array of `{db, key, type, ttl, value}` ordered by database and key. `ttl` is in milliseconds or null.
+    /// Bytes that are not UTF-8 become U+FFFD.
     pub fn dump(&self) -> Result<String, Silent> {
         self.on_engine(dump)
     }

@@ -3,8 +3,8 @@
 //! A client that writes faster than the engine reads must wait at [`WRITE_LIMIT`]. A client that does not read its replies costs
 //! memory, as with Redis.
 //!
-//! The client disconnects by dropping or shutting down its `ClientStream`. The engine disconnects by `Pipe::close`; the client then reads
-//! the remaining bytes and after them end-of-file.
+//! The client disconnects by dropping or shutting down its `ClientStream`. The engine disconnects by `Pipe::close`; the client
+//! then reads the remaining bytes and after them end-of-file.
 
 use std::io;
 use std::pin::Pin;

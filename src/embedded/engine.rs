@@ -1,9 +1,10 @@
 //! The engine threads of the process, and the engines on each thread.
 //!
-//! At most [`THREADS`](super::name::THREADS) threads run any number of engines. So a long script delays few other engines. A thread owns
-//! its engines; no other thread accesses them. The name of an engine decides its thread. Clients send messages to a thread through a
-//! [`Hub`]. Messages are handled in the order in which they were sent. So a connection that is opened after the last one of the same name
-//! was dropped gets a new, empty engine. A control call sees all connections that were opened before it.
+//! At most [`THREADS`](super::name::THREADS) threads run any number of engines. So a long script delays few other engines. A
+//! thread owns its engines; no other thread accesses them. The name of an engine decides its thread. Clients send messages to a
+//! thread through a [`Hub`]. Messages are handled in the order in which they were sent. So a connection that is opened after the
+//! last one of the same name was dropped gets a new, empty engine. A control call sees all connections that were opened before
+//! it.
 //!
 //! A thread starts with the first connection to one of its engines. It is never stopped; without work it is parked.
 
@@ -38,7 +39,8 @@ fn opens(engine: &EngineName) -> Vec<Arc<Pipe>> {
     Hub::at(engine).take_opens(engine)
 }
 
-/// Opens a client connection to the engine called `name`. `None` opens a private engine, which is removed when this stream is dropped.
+/// Opens a client connection to the engine called `name`. `None` opens a private engine, which is removed when this stream is
+/// dropped.
 ///
 /// A named engine keeps its data as long as one of its streams or a [`Hold`] exists. May be called from any thread, inside a tokio
 /// runtime or not.

@@ -1,7 +1,7 @@
 //! The `HyperLogLog`: an estimate of how many different elements were added, in 16 384 registers of six bits.
 //!
-//! It is stored in a string, as in Redis. Redis has two layouts: a sparse one for few elements, and a dense one. Both are read; only the
-//! dense one is written.
+//! It is stored in a string, as in Redis. Redis has two layouts: a sparse one for few elements, and a dense one. Both are read;
+//! only the dense one is written.
 
 const REGISTERS: usize = 16_384;
 const REGISTER_BITS: usize = 6;

@@ -1,7 +1,7 @@
 //! The databases: keys, their values, their expiry, and an estimate of their memory.
 //!
-//! No command sees a key after its expiry. A sweep removes expired keys soon (`expired_keys`), so that keys which no client reads do not
-//! use memory for ever.
+//! No command sees a key after its expiry. A sweep removes expired keys soon (`expired_keys`), so that keys which no client reads
+//! do not use memory for ever.
 
 use std::collections::BTreeSet;
 
@@ -25,8 +25,8 @@ pub(super) struct Entry {
     pub(super) accessed: i64,
 }
 
-/// One database. SCAN depends on the index order: a removal moves the last key into the gap. So a scan from the end to the start never
-/// misses a key that exists for the whole scan.
+/// One database. SCAN depends on the index order: a removal moves the last key into the gap. So a scan from the end to the start
+/// never misses a key that exists for the whole scan.
 #[derive(Debug, Default)]
 pub(super) struct Db {
     pub(super) keys: IndexMap<Key, Entry, FxBuildHasher>,

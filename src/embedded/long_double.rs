@@ -1,7 +1,7 @@
 //! The x87 extended precision in which Redis computes INCRBYFLOAT and HINCRBYFLOAT.
 //!
-//! Redis prints `10.5 + 0.1` as `10.6`. This needs an 80-bit float with 17 decimals; a double is not precise enough. So decimal text is
-//! rounded to a 64-bit mantissa, added with one rounding, and written exactly.
+//! Redis prints `10.5 + 0.1` as `10.6`. This needs an 80-bit float with 17 decimals; a double is not precise enough. So decimal
+//! text is rounded to a 64-bit mantissa, added with one rounding, and written exactly.
 
 /// A value `mantissa × 2^exponent`. The top bit of the mantissa is set unless the value is zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,8 +11,8 @@
 //! - No script ends the process, exhausts its memory or runs for ever. Time and memory are limited, also within one call of a library
 //!   function. A client that connects while a script runs for too long gets the error BUSY.
 //!
-//! The engine does not persist, replicate or listen on a socket. It has only the default user, and no modules, functions or client-side
-//! caching. It is for development, tests and single-process tools.
+//! The engine does not persist, replicate or listen on a socket. It has only the default user, and no modules, functions or
+//! client-side caching. It is for development, tests and single-process tools.
 //!
 //! # Structure
 //!

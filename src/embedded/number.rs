@@ -1,5 +1,5 @@
-//! Reading and writing numbers as Redis does: strict decimal integers, floats of `strtod`, output of `%.17g`. The 80-bit arithmetic of
-//! INCRBYFLOAT is in `long_double`.
+//! Reading and writing numbers as Redis does: strict decimal integers, floats of `strtod`, output of `%.17g`. The 80-bit
+//! arithmetic of INCRBYFLOAT is in `long_double`.
 
 /// A canonical decimal integer: no sign `+`, no leading zero, no blanks.
 pub(super) fn integer(bytes: &[u8]) -> Option<i64> {

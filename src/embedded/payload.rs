@@ -1,7 +1,7 @@
 //! The payload of DUMP and RESTORE: a value in the format of an RDB file, a version, a checksum.
 //!
-//! Each type is written in its simplest encoding, which every Redis reads. All encodings that Redis 7 writes are read, except those of
-//! streams and modules. Older encodings are read unless they use ziplists.
+//! Each type is written in its simplest encoding, which every Redis reads. All encodings that Redis 7 writes are read, except
+//! those of streams and modules. Older encodings are read unless they use ziplists.
 
 use std::sync::LazyLock;
 

@@ -1,7 +1,7 @@
 //! The data that the two ends of a connection to an engine share.
 //!
-//! Bytes are passed on in whole buffers. The engine swaps the client's buffer for an empty one, and passes on the replies of a whole batch
-//! with one wake-up.
+//! Bytes are passed on in whole buffers. The engine swaps the client's buffer for an empty one, and passes on the replies of a
+//! whole batch with one wake-up.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};

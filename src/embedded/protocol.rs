@@ -1,7 +1,7 @@
 //! The request parser: RESP arrays of bulk strings, and inline commands.
 //!
-//! The parser remembers its position in an incomplete command. So a command that arrives in a thousand pieces is not read a thousand
-//! times. No memory is reserved for bytes that were only announced.
+//! The parser remembers its position in an incomplete command. So a command that arrives in a thousand pieces is not read a
+//! thousand times. No memory is reserved for bytes that were only announced.
 
 const MAX_INLINE: usize = 64 * 1024;
 const MAX_BULK: i64 = 512 * 1024 * 1024;

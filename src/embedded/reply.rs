@@ -7,8 +7,8 @@ use std::cell::Cell;
 
 use super::number;
 
-/// How many bytes one command may copy into its reply. A command that names the same value a thousand times would otherwise need a thousand
-/// times the value's memory.
+/// How many bytes one command may copy into its reply. A command that names the same value a thousand times would otherwise need
+/// a thousand times the value's memory.
 const MOST_COPIED: usize = 640 * 1024 * 1024;
 const TOO_LARGE: &str = "ERR the reply is larger than the engine allows";
 

@@ -1,7 +1,7 @@
 //! Executing the commands of one client.
 //!
-//! All commands that have arrived run before any reply is passed on, so a pipeline costs one wake-up in each direction. The checks before
-//! a command (arity, OOM, read-only, subscriber mode, MULTI) are here, in the order of Redis.
+//! All commands that have arrived run before any reply is passed on, so a pipeline costs one wake-up in each direction. The
+//! checks before a command (arity, OOM, read-only, subscriber mode, MULTI) are here, in the order of Redis.
 
 use std::time::Instant;
 

@@ -1,7 +1,7 @@
 //! The state of one engine: databases, clients, channels, scripts, settings, and the faults that a test has requested.
 //!
-//! Only the engine's thread accesses the state. While a script runs, the whole state is moved into the script host ([`std::mem::take`]),
-//! so [`Default`] must be cheap.
+//! Only the engine's thread accesses the state. While a script runs, the whole state is moved into the script host
+//! ([`std::mem::take`]), so [`Default`] must be cheap.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -233,8 +233,8 @@ impl Core {
         self.waiting.changed(db, key);
     }
 
-    /// A key has expired. For a client that watched the key before its expiry this is a change. For a client that watched it only after
-    /// its expiry it is none.
+    /// A key has expired. For a client that watched the key before its expiry this is a change. For a client that watched it only
+    /// after its expiry it is none.
     pub(super) fn expired(&mut self, db: usize, key: &[u8]) {
         self.stats.expired += 1;
         if self.watchers.is_empty() {

@@ -1,6 +1,7 @@
 //! The stream: entries by id, consumer groups, pending entries.
 //!
-//! Entries are grouped in runs, as Redis groups them in nodes. Clients can see this: approximate trimming (`~`) removes whole nodes.
+//! Entries are grouped in runs, as Redis groups them in nodes. Clients can see this: approximate trimming (`~`) removes whole
+//! nodes.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,7 +1,7 @@
 //! The types of values.
 //!
-//! Hashes and sets have the two encodings of Redis: small and ordered, large and hashed. Clients can see the encoding in OBJECT ENCODING,
-//! in the order of HGETALL and SMEMBERS, and in the result of one SCAN step.
+//! Hashes and sets have the two encodings of Redis: small and ordered, large and hashed. Clients can see the encoding in OBJECT
+//! ENCODING, in the order of HGETALL and SMEMBERS, and in the result of one SCAN step.
 
 use indexmap::{IndexMap, IndexSet};
 use rustc_hash::FxBuildHasher;

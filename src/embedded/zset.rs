@@ -1,7 +1,7 @@
 //! The sorted set: members ordered by score and then by bytes. An element is found by its member or by its rank.
 //!
-//! The order is stored in chunks of at most [`CHUNK`] elements. Finding a position takes two binary searches. Finding a rank adds up the
-//! lengths of the chunks: a set of a million members has some four thousand chunks.
+//! The order is stored in chunks of at most [`CHUNK`] elements. Finding a position takes two binary searches. Finding a rank adds
+//! up the lengths of the chunks: a set of a million members has some four thousand chunks.
 
 use std::cmp::Ordering;
 use std::ops::Range;

@@ -1,4 +1,4 @@
-// dist/index.js, as it stands. Any Node can read it: one that is too old is told so here, and not by an error of syntax further in.
+// Becomes dist/index.js unchanged. Its syntax is old enough for any Node, so that a Node that is too old gets this message and not a syntax error.
 
 const [major, minor] = process.versions.node.split('.').map(Number);
 if (major < 20 || (major === 20 && minor < 12)) {

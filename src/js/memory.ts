@@ -21,7 +21,7 @@ export interface MemoryControl {
   resume(): void;
   /** Executes the next `n` commands, loses their replies and cuts their connections. */
   dropReplies(n: number): void;
-  /** Cuts every connection. The data waits a minute for somebody to reconnect. */
+  /** Cuts every connection. The data are kept for a minute, until a client reconnects. */
   killClients(): void;
   /** Delays every reply by `ms` milliseconds of real time; 0 ends it. */
   latency(ms: number): void;

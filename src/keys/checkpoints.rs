@@ -131,4 +131,16 @@ mod tests {
         }
         assert_eq!(seen.len(), SHARES as usize, "every share has some of many threads");
     }
+
+    #[test]
+    fn threads_that_differ_in_their_last_digits_alone_are_spread_over_the_shares() {
+        for prefix in ["t", "import:", "conversation-2026-11-28-"] {
+            let mut threads = [0; SHARES as usize];
+            for number in 0..1_000 {
+                threads[share(format!("{prefix}{number}").as_bytes(), SHARES) as usize] += 1;
+            }
+            // On average 31.
+            assert!(threads.iter().all(|count| (10..60).contains(count)), "{prefix} {threads:?}");
+        }
+    }
 }

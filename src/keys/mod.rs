@@ -1,37 +1,37 @@
-//! Every Redis key and channel this crate uses, and nowhere else is one spelled.
+//! Every Redis key and channel of this crate. No other module builds keys.
 //!
-//! A namespace is a prefix that ends in `:`. A user's key follows it as it is; a key of ours begins with `~`. No part of
-//! a user's key between colons may, so the two never meet, in this namespace or in one inside of it ([`is_ours`]).
-//! Keys that one script touches together share a hash tag, so every script works on a Cluster.
+//! A namespace is a prefix that ends with `:`. A user's key follows it unchanged. A key of this package begins with `~` after the
+//! namespace. No part of a user's key between colons may begin with `~`, so the two never collide, in this namespace or in a namespace
+//! inside it ([`is_ours`]). The keys of one script share a hash tag, so that every script works on a cluster.
 //!
 //! | key | Redis type | what |
 //! |---|---|---|
 //! | `<ns><key>` | string, list | a value of the KV store |
-//! | `<ns>~lock:{<ns><share>}:<key>` | hash, channel | a lock: owner, fencing token, whether it is awaited; tells of its release |
+//! | `<ns>~lock:{<ns><share>}:<key>` | hash, channel | a lock: owner, fencing token, whether a caller waits for it; the channel announces its release |
 //! | `<ns>~lock:{<ns><share>}` | string | the last fencing token of a share of all locks |
-//! | `<ns>~load:{<ns><key>}`, `<ns>~load-in:{<tag>}:<key>` | hash | the mark of a load: who loads the value of a `getOrSet` key, and what stood there before |
+//! | `<ns>~load:{<ns><key>}`, `<ns>~load-in:{<tag>}:<key>` | hash | the mark of a load: the caller that loads the value of a `getOrSet` key, and the value before |
 //! | `<ns>seen:<event id>` | string | an event that was seen; a part of the id that begins with `~` has `%7E` instead |
-//! | `<ns>~health`, `<ns>~health:{<number>}` | none | asked whether it could be written, and never is |
+//! | `<ns>~health`, `<ns>~health:{<number>}` | none | the key of the check for writes; it is never written |
 //! | `<ns><topic>` | channel | the live messages of a topic |
 //! | `<ns>~reply:<process>` | channel | replies to the requests of one process |
 //! | `<ns>~stream:{<ns><topic>}` | stream | the durable messages of a topic |
-//! | `<ns>~wake:{<ns><topic>}` | channel | says that a durable topic has something for its groups |
-//! | `<ns>~lanes:{<ns><topic>}:<group>` | hash | message key → how many messages of it are parked, and which consumer has the one before them |
-//! | `<ns>~due:{<ns><topic>}:<group>` | sorted set | messages that nobody has in hand, by the time from which they may be delivered |
-//! | `<ns>~parked:{<ns><topic>}:<group>` | sorted set | messages that wait for an earlier one of their key, by key and id |
-//! | `<ns>~notes:{<ns><topic>}:<group>` | hash | where the group began; message id → its last error |
+//! | `<ns>~wake:{<ns><topic>}` | channel | wakes the consumers of a durable topic |
+//! | `<ns>~lanes:{<ns><topic>}:<group>` | hash | message key → the number of its parked messages, and the consumer of the message before them |
+//! | `<ns>~due:{<ns><topic>}:<group>` | sorted set | messages that no consumer has, by the time from which they may be delivered |
+//! | `<ns>~parked:{<ns><topic>}:<group>` | sorted set | messages that wait for an earlier message of their key, by key and id |
+//! | `<ns>~notes:{<ns><topic>}:<group>` | hash | where the group started; message id → its last error |
 //! | `<ns>~consumers:{<ns><topic>}:<group>` | sorted set | consumers by the end of their lease |
 //! | `<ns>~dead:{<ns><topic>}:<group>` | stream | dead letters of the group |
 //! | `<ns>~appended:{<ns><topic>}` | number | how many bytes were appended to the topic |
-//! | `<ns>~sizes:{<ns><topic>}` | sorted set | the same up to some of its entries |
-//! | `<ns>~unread:{<ns><topic>}` | hash, for a second | how much each of its groups has not read |
-//! | `<ns>~rests:{<ns><topic>}` | string, for seconds | the topic need not be looked at for what may be trimmed |
+//! | `<ns>~sizes:{<ns><topic>}` | sorted set | how many bytes were appended up to some of the entries |
+//! | `<ns>~unread:{<ns><topic>}` | hash, for a second | the number of unread messages of each group |
+//! | `<ns>~rests:{<ns><topic>}` | string, for seconds | exists while the topic need not be trimmed |
 //! | `~alive:<client id>:<random>` | channel | signs of life for one blocked connection |
 //! | `<ns>~checkpoints:{<ns><share>}:…` | see [`checkpoints::Part`] | threads of checkpoints |
 //! | `<ns>~registry:{~<ns>}:…` | see [`RegistryKeys`] | a worker registry |
 //! | `<ns>~queue:{<name>}:…` | see [`QueueKeys`] | a task queue |
 //! | `<ns>~session:{<ns><share>}:…` | see [`SessionKeys`] | a session |
-//! | `<ns>~sessions-of:<user>` | sorted set | the ids of a user's sessions, by when they were last known to be there |
+//! | `<ns>~sessions-of:<user>` | sorted set | the ids of a user's sessions, by when they were last known to exist |
 
 pub mod checkpoints;
 pub(crate) mod parts;
@@ -48,8 +48,8 @@ pub use registry::RegistryKeys;
 pub use sessions::SessionKeys;
 pub use topic::{GroupKeys, TopicKeys};
 
-/// The channel on which connection `client` of the server is given signs of life; `random` keeps apart the servers that
-/// a replicated message reaches.
+/// The channel for signs of life of the server's connection `client`. `random` distinguishes servers that a replicated message
+/// reaches.
 #[must_use]
 pub fn liveness_channel(client: i64, random: u64) -> Bytes {
     Bytes::from(format!("~alive:{client}:{random:x}"))
@@ -62,7 +62,7 @@ impl Namespace {
     /// No prefix at all.
     pub const NONE: Self = Self(Bytes::new());
 
-    /// This namespace with `inner` inside of it; an empty `inner` changes nothing.
+    /// The namespace `inner` inside this one; an empty `inner` changes nothing.
     #[must_use]
     pub fn join(&self, inner: &str) -> Self {
         if inner.is_empty() {
@@ -75,13 +75,13 @@ impl Namespace {
         Self(prefix.freeze())
     }
 
-    /// The namespace `inner` inside of this one.
+    /// The namespace `inner` inside this one.
     #[must_use]
     pub fn containing(&self, inner: &Self) -> Self {
         Self(self.with(&[&inner.0]))
     }
 
-    /// Is there no prefix?
+    /// Is the prefix empty?
     #[must_use]
     pub fn is_none(&self) -> bool {
         self.0.is_empty()
@@ -99,7 +99,7 @@ impl Namespace {
         self.with(&[key])
     }
 
-    /// The user's key inside `full`, if it is of this namespace and no key of ours.
+    /// The user's key in `full`; `None` where `full` is in another namespace, or is a key of this package.
     #[must_use]
     pub fn strip<'a>(&self, full: &'a [u8]) -> Option<&'a [u8]> {
         full.strip_prefix(&self.0[..]).filter(|key| !is_ours(key))
@@ -113,16 +113,16 @@ impl Namespace {
         (Bytes::from([&last[..], b":", key].concat()), last)
     }
 
-    /// What of the namespace is part of a hash tag that follows it: nothing where a brace of the namespace opens the tag before, or
-    /// closes it too early.
+    /// The namespace as part of a hash tag that follows it. It is empty where the namespace has a brace, which would open the tag too
+    /// early, or close it.
     fn in_tag(&self) -> &[u8] {
         let has_brace = self.0.iter().any(|byte| matches!(byte, b'{' | b'}'));
         if has_brace { b"" } else { &self.0 }
     }
 
-    /// The mark of a load of the value of `key`; in the slot of the value itself.
+    /// The mark of a load of the value of `key`, in the slot of the value.
     ///
-    /// A name whose braces do not pair cannot be put into a tag: on a Cluster its two keys may be of two slots.
+    /// A name with unpaired braces cannot be put into a tag: on a cluster its two keys may be in two slots.
     #[must_use]
     pub fn loader(&self, key: &[u8]) -> Bytes {
         if self.0.contains(&b'{') {
@@ -134,7 +134,7 @@ impl Namespace {
         }
     }
 
-    /// A key that is never written: the one whose slot `tag` decides, or the only one.
+    /// A key that is never written. With `tag` the tag decides the slot.
     #[must_use]
     pub fn health(&self, tag: Option<u32>) -> Bytes {
         match tag {
@@ -145,7 +145,7 @@ impl Namespace {
 
     /// The keys of a durable topic, in the slot of its live channel `<ns><topic>`.
     ///
-    /// A channel whose braces do not pair has its keys in one slot too, though not in the channel's.
+    /// The keys of a channel with unpaired braces are in one slot too, but not in the slot of the channel.
     #[must_use]
     pub fn topic(&self, topic: &[u8]) -> TopicKeys {
         TopicKeys::of(self, topic)
@@ -169,7 +169,7 @@ impl Namespace {
         if !event_id.contains(&b'~') && !event_id.contains(&b'%') {
             return self.with(&[b"seen:", event_id]);
         }
-        // An id may begin with anything, a key that begins with `~` is ours. What looks escaped is escaped, too.
+        // A part that begins with `~` would make a key of this package, so it is escaped. A part that looks escaped is escaped too.
         let mut escaped = Vec::with_capacity(event_id.len() + 8);
         for (at, part) in event_id.split(|byte| *byte == b':').enumerate() {
             if at > 0 {
@@ -198,7 +198,7 @@ impl Namespace {
         ShareKeys::of(self, share)
     }
 
-    /// The keys of the task queue called `name`, which has no braces.
+    /// The keys of the task queue `name`, which has no braces.
     #[must_use]
     pub fn queue(&self, name: &str) -> QueueKeys {
         QueueKeys::of(self, name)
@@ -216,19 +216,19 @@ impl Namespace {
         self.with(&[b"~sessions-of:", user])
     }
 
-    /// A glob pattern that matches the data of every session, and perhaps more.
+    /// A glob pattern that matches the data of every session, and perhaps other keys.
     #[must_use]
     pub fn sessions(&self) -> Bytes {
         self.pattern(b"~session:{*}:data:*")
     }
 
-    /// The id of the session whose data `full` is, if it is that of one.
+    /// The id of the session whose data has the key `full`; `None` where `full` is no such key.
     #[must_use]
     pub fn session_id<'a>(&self, full: &'a [u8]) -> Option<&'a [u8]> {
         sessions::id_of(self, full)
     }
 
-    /// Is `full` a key that a KV store keeps in this namespace, or in one inside of it, for itself?
+    /// Is `full` an internal key of a KV store in this namespace, or in a namespace inside it?
     #[must_use]
     pub fn is_of_kv(&self, full: &[u8]) -> bool {
         full.strip_prefix(&self.0[..])
@@ -236,13 +236,13 @@ impl Namespace {
             .is_some_and(|part| [&b"~lock:"[..], b"~load:", b"~load-in:"].iter().any(|own| part.starts_with(own)))
     }
 
-    /// A glob pattern for every key of this namespace, ours included.
+    /// A glob pattern for every key of this namespace, with the keys of this package.
     #[must_use]
     pub fn everything(&self) -> Bytes {
         self.pattern(b"*")
     }
 
-    /// A glob pattern that matches the marks of loads in this namespace and in those inside of it, and perhaps more.
+    /// A glob pattern that matches the marks of loads in this namespace and in namespaces inside it, and perhaps other keys.
     #[must_use]
     pub fn loaders(&self) -> Bytes {
         self.pattern(b"*~load*")
@@ -278,7 +278,7 @@ pub fn is_ours(key: &[u8]) -> bool {
     own_part(key).is_some()
 }
 
-/// From the first part of `key` that begins with `~`.
+/// The rest of `key` from the first part on that begins with `~`.
 fn own_part(key: &[u8]) -> Option<&[u8]> {
     if key.starts_with(b"~") {
         return Some(key);
@@ -286,16 +286,24 @@ fn own_part(key: &[u8]) -> Option<&[u8]> {
     key.windows(2).position(|pair| pair == b":~").map(|at| &key[at + 1..])
 }
 
-/// Which of the shares of all locks `key` is in.
+/// The share of the lock `key`.
 fn share_of(key: &[u8]) -> u8 {
-    /// Few, since each has a key that stays for a day; several, since a share's locks are of one slot of a cluster.
+    /// Few, because each share has a key that stays for a day. Several, because the locks of a share are in one slot of a cluster.
     const SHARES: u8 = 8;
     fnv(key).to_be_bytes()[0] % SHARES
 }
 
-/// Which of so many shares `key` is in.
+/// The share of `key` among `shares` shares.
 fn share(key: &[u8], shares: u32) -> u32 {
-    (fnv(key) >> 16) % shares
+    mixed(fnv(key)) % shares
+}
+
+/// A hash of which every bit depends on every bit of `hash`: names that differ in their last digits alone differ in few bits of FNV. The
+/// finaliser of MurmurHash3.
+fn mixed(hash: u32) -> u32 {
+    let hash = (hash ^ hash >> 16).wrapping_mul(0x85eb_ca6b);
+    let hash = (hash ^ hash >> 13).wrapping_mul(0xc2b2_ae35);
+    hash ^ hash >> 16
 }
 
 /// 32-bit FNV-1a.
@@ -303,13 +311,13 @@ fn fnv(key: &[u8]) -> u32 {
     key.iter().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }
 
-/// What Redis hashes of a key: what stands in the first braces, else all of it.
+/// The part of a key that Redis hashes: the text in the first braces, else the whole key.
 #[must_use]
 pub fn hash_tag(key: &[u8]) -> &[u8] {
     proper_tag(key).unwrap_or(key)
 }
 
-/// What stands in the first braces, unless that is nothing.
+/// The text in the first braces, unless it is empty.
 fn proper_tag(key: &[u8]) -> Option<&[u8]> {
     let open = key.iter().position(|b| *b == b'{')?;
     match key[open + 1..].iter().position(|b| *b == b'}') {
@@ -334,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_is_in_the_slot_of_the_last_token_of_its_share() {
+    fn a_lock_is_in_the_slot_of_the_last_fencing_token_of_its_share() {
         let mut shares = std::collections::HashSet::new();
         for namespace in ["", "app", "{app}", "a:{t}:b", "{a", "a}b", "}"] {
             for key in ["plain", "user:{42}:name", "a b", "{x}{y}", "}", "{", "order:1", "order:2", "order:3"] {
@@ -348,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn the_keys_of_a_session_share_a_tag_and_lead_back_to_its_id() {
+    fn the_keys_of_a_session_share_a_tag_and_give_its_id_back() {
         for namespace in ["", "app", "{app}", "a:{t}:b", "a}b", "{a", "}", "a{b"] {
             let namespace = Namespace::NONE.join(namespace);
             for id in ["s", "a b", "{x}{y}", "}{", "data:x", "é"] {
@@ -367,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn the_mark_of_an_event_is_the_users_whatever_its_id_and_no_two_are_one() {
+    fn the_mark_of_an_event_is_no_internal_key_and_is_unique() {
         let mut seen = std::collections::HashSet::new();
         for id in ["a", "~a", "%7Ea", "%257Ea", "%25a", "%a", "a:~b", "a:%7Eb", "a~b", "~", "%7E", "a%7Eb", ":~", "::"]
         {
@@ -401,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn the_keys_of_a_topic_whose_braces_do_not_pair_are_in_one_slot() {
+    fn the_keys_of_a_topic_with_unpaired_braces_are_in_one_slot() {
         for topic in ["{", "}", "{}", "a}b{", "{}{x}"] {
             let keys = Namespace::NONE.topic(topic.as_bytes());
             assert_eq!(hash_tag(&keys.stream()), hash_tag(&keys.group(b"g").dead), "{topic}");
@@ -422,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn the_keys_of_a_registry_share_a_tag_and_are_no_users() {
+    fn the_keys_of_a_registry_share_a_tag_and_are_internal() {
         for namespace in ["", "app", "{app}", "a:{t}:b", "a}b", "{a", "}", "a{b"] {
             let namespace = Namespace::NONE.join(namespace);
             let keys = namespace.registry();
@@ -436,7 +444,7 @@ mod tests {
     }
 
     #[test]
-    fn all_keys_of_a_queue_are_of_one_slot() {
+    fn all_keys_of_a_queue_are_in_one_slot() {
         for namespace in ["", "app", "{app}", "a:{t}:b", "un{paired"] {
             let keys = Namespace::NONE.join(namespace).queue("mail");
             let mut all: Vec<_> = queue::Part::ALL.iter().map(|part| keys.key(*part).clone()).collect();
@@ -449,12 +457,12 @@ mod tests {
     }
 
     #[test]
-    fn a_namespace_means_itself_in_a_pattern() {
+    fn a_namespace_is_literal_in_a_pattern() {
         assert_eq!(&Namespace::NONE.join("a*[b]?").pattern(b"x*")[..], br"a\*\[b\]\?:x*");
     }
 
     #[test]
-    fn keys_of_ours_and_of_others_are_told_apart() {
+    fn internal_keys_are_distinguished_from_other_keys() {
         let namespace = Namespace::NONE.join("app").containing(&Namespace::NONE.join("kv"));
         assert_eq!(namespace.strip(b"app:kv:x"), Some(&b"x"[..]));
         assert_eq!(namespace.strip(b"app:x"), None);

@@ -1,8 +1,8 @@
-//! Parts of keys as an enum, so that code names a key by what it holds and never by its place in a list.
+//! Parts of keys as an enum, so that code names a key by its content and not by its place in a list.
 
 use bytes::{Bytes, BytesMut};
 
-/// Makes an enum of the parts in their order, with `ALL` of them, and the `text` of each.
+/// Declares an enum of the parts in their order, with `ALL` parts, and the `text` of each.
 macro_rules! parts {
     ($(#[$meta:meta])* $name:ident { $($part:ident = $text:literal,)+ }) => {
         $(#[$meta])*
@@ -37,10 +37,10 @@ pub(super) fn join(start: &[u8], part: &str, rest: &[u8]) -> Bytes {
     key.freeze()
 }
 
-/// Reads which names a script gives to what it takes, so that a test can compare them with an enum of parts.
+/// Reads the names that a script gives to its keys and arguments, so that a test can compare them with an enum of parts.
 #[cfg(test)]
 pub(crate) mod lua {
-    /// By place the names of `local a, b = KEYS[1], KEYS[2]` or `local t = { a = KEYS[1] }`, where `list` is `KEYS` or `ARGV`.
+    /// The names in `local a, b = KEYS[1], KEYS[2]` or `local t = { a = KEYS[1] }`, by place. `list` is `KEYS` or `ARGV`.
     pub(crate) fn names<'a>(script: &'a str, list: &str) -> Vec<(usize, &'a str)> {
         let mut names = Vec::new();
         for line in script.lines().filter(|line| line.starts_with("local ") && line.contains(&format!("= {list}["))) {

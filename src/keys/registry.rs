@@ -6,8 +6,8 @@ use super::Namespace;
 use super::parts::{join, parts};
 
 parts! {
-    /// What every script of a registry is given as its first `KEYS`, in this order (`src/registry/lua/part/keys.lua`): keys, then
-    /// prefixes of keys, then channels.
+    /// The first `KEYS` of every script of a registry, in this order (`src/registry/lua/part/keys.lua`): keys, then prefixes of keys,
+    /// then channels.
     Part {
         State = "state",
         Definition = "definition",
@@ -36,33 +36,33 @@ parts! {
     }
 }
 
-/// The keys of a worker registry. All are of one hash tag, so every script may touch any of them.
+/// The keys of a worker registry. All have one hash tag, so that every script may use any of them.
 ///
 /// | last part | Redis type | what |
 /// |---|---|---|
-/// | `state` | hash | worker id → what changes: epoch, flags, load, status, claimed slots, limits |
+/// | `state` | hash | worker id → the changing part: epoch, flags, load, status, claimed slots, limits |
 /// | `definition` | hash | worker id → type, capabilities, capacity, host and process, as the inside of a JSON object |
 /// | `metadata` | hash | worker id → its metadata, JSON; left out where they are `{}` |
 /// | `labels` | hash | worker id → the indices it is in, a JSON array |
 /// | `alive` | sorted set | workers whose last heartbeat was in time, by when they become late; ms of server time, as in all below |
 /// | `late` | sorted set | workers that are late, by when they may be declared crashed |
 /// | `crashed` | sorted set | workers that crashed, by when they are removed |
-/// | `degraded` | set | those of `alive` that are stalled, or said that they are degraded |
+/// | `degraded` | set | workers of `alive` that are stalled, or said that they are degraded |
 /// | `unreaped` | list | crashes that no call of `reap` has returned yet, packed |
 /// | `claims` | sorted set | claims, by the end of their lease |
 /// | `claimed` | hash | claim → token, epoch, lease in ms and worker |
 /// | `meta` | hash | counters; the mastership; when a sweep last ran; until when nobody is declared crashed; how far a repair has come |
 /// | `events` | stream | events, bounded |
-/// | `everyone` | sorted set | all workers, by rank: the next one to claim first, those that cannot be claimed at +inf |
+/// | `everyone` | sorted set | all workers, by rank: the next worker to claim first, workers that cannot be claimed at +inf |
 /// | `idle`, `busy`, `paused`, `draining` | set | workers by status |
 /// | `has:<label>` | sorted set | as `everyone`, for one type (`t…`), capability (`c…`) or class (`=…`) |
 /// | `has:/<label>` | set | the classes with that type or capability |
 /// | `process:<process>` | string | lag, age of the last tick and memory of a process; expires |
 /// | `commands:<worker id>` | list | commands that wait for a worker's next heartbeat |
-/// | `reaped:<token>` | list | what one `reap` returned, while its answer may be lost; expires |
+/// | `reaped:<token>` | list | the result of one `reap`, while its answer may be lost; expires |
 /// | `leader:<role>` | hash | the leader: owner, deadline, lease, fencing token |
 /// | `wake` | channel | announces events |
-/// | `deaths` | channel | notices of registrations that ended without their holder's doing |
+/// | `deaths` | channel | notices of registrations that others than their holders ended |
 /// | `resigned` | channel | roles that have become free |
 #[derive(Clone, Debug)]
 pub struct RegistryKeys {
@@ -78,7 +78,7 @@ impl RegistryKeys {
         Self { start, fixed }
     }
 
-    /// What every script of the registry is given as its first `KEYS`: all of [`Part`].
+    /// The first `KEYS` of every script of the registry: all of [`Part`].
     #[must_use]
     pub fn fixed(&self) -> &[Bytes] {
         &self.fixed

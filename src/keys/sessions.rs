@@ -6,7 +6,7 @@ use super::parts::{join, parts};
 use super::{Namespace, fnv};
 
 parts! {
-    /// What a script of one session is given as its first `KEYS`, in this order (`src/sessions/lua/part/session.lua`).
+    /// The first `KEYS` of a script of one session, in this order (`src/sessions/lua/part/session.lua`).
     Part {
         Data = "data:",
         Messages = "messages:",
@@ -20,18 +20,18 @@ parts! {
 /// | last part | Redis type | what |
 /// |---|---|---|
 /// | `data:<id>` | hash | the session: JSON, version, times, user; expires |
-/// | `messages:<id>` | list | its messages, newest first; expires with the session |
-/// | `gone:<id>` | string | the session was destroyed: by which call, and whose it was; expires |
-/// | `taken:<id>` | string | it was taken over from another store, which is done once; expires |
+/// | `messages:<id>` | list | the messages, newest first; expires with the session |
+/// | `gone:<id>` | string | the session was destroyed: by which call, and whose session it was; expires |
+/// | `taken:<id>` | string | the session was taken over from another store, which is done once; expires |
 ///
-/// Sessions are of [`SHARES`] shares by their id, and those of a share are of one slot: so a session can change its id in one script.
+/// Sessions have [`SHARES`] shares by their id. All keys of a share are in one slot, so that one script can change the id of a session.
 #[derive(Clone, Debug)]
 pub struct SessionKeys([Bytes; 4]);
 
-/// How many slots of a cluster sessions are spread over.
+/// Over how many slots of a cluster the sessions are spread.
 pub const SHARES: u32 = 256;
 
-/// The share of a session. Its last character alone makes a difference.
+/// The share of a session. A change of the last character alone changes it.
 #[must_use]
 pub fn share_of(id: &[u8]) -> u32 {
     fnv(id) % SHARES
@@ -43,14 +43,14 @@ impl SessionKeys {
         Self([Part::Data, Part::Messages, Part::Gone, Part::Taken].map(|part| join(&start, part.text(), id)))
     }
 
-    /// What every script of a session is given as its first `KEYS`: all of [`Part`].
+    /// The first `KEYS` of every script of a session: all of [`Part`].
     #[must_use]
     pub fn all(&self) -> &[Bytes] {
         &self.0
     }
 }
 
-/// The id of the session whose data `full` is, if it is that of one in this namespace.
+/// The id of the session whose data has the key `full`; `None` where `full` is no such key of this namespace.
 pub(super) fn id_of<'a>(namespace: &Namespace, full: &'a [u8]) -> Option<&'a [u8]> {
     let rest = full.strip_prefix(&namespace.0[..])?.strip_prefix(b"~session:{")?;
     let tagged = rest.strip_prefix(namespace.in_tag())?;

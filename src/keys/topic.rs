@@ -21,7 +21,7 @@ impl TopicKeys {
             match proper_tag(&channel) {
                 // The rest of the topic follows its tag, so that two topics with the same tag have different keys.
                 Some(tag) => [b"{", tag, b"}=", &escaped(topic, b"%:")[..]].concat(),
-                // Nothing follows here, so no other topic has this key.
+                // The rest is empty here, so no other topic has this key.
                 None if channel.iter().any(|byte| b"{}".contains(byte)) => {
                     [&b"{"[..], &escaped(&channel, b"%{}"), b"}="].concat()
                 }
@@ -31,13 +31,13 @@ impl TopicKeys {
         Self { namespace: namespace.clone(), place: place.into(), live: namespace.key(topic) }
     }
 
-    /// The channel of its live messages.
+    /// The channel of the topic's live messages.
     #[must_use]
     pub fn live(&self) -> &Bytes {
         &self.live
     }
 
-    /// The stream of its durable messages.
+    /// The stream of the topic's durable messages.
     #[must_use]
     pub fn stream(&self) -> Bytes {
         self.namespace.with(&[b"~stream:", &self.place])
@@ -55,7 +55,7 @@ impl TopicKeys {
         self.namespace.with(&[b"~appended:", &self.place])
     }
 
-    /// The sorted set of that sum up to some of the entries.
+    /// The sorted set of the sums up to some of the entries.
     #[must_use]
     pub fn sizes(&self) -> Bytes {
         self.namespace.with(&[b"~sizes:", &self.place])
@@ -73,13 +73,13 @@ impl TopicKeys {
         self.namespace.with(&[b"~rests:", &self.place])
     }
 
-    /// The channel that wakes its consumers.
+    /// The channel that wakes the topic's consumers.
     #[must_use]
     pub fn wake(&self) -> Bytes {
         self.namespace.with(&[b"~wake:", &self.place])
     }
 
-    /// The keys of one of its consumer groups.
+    /// The keys of one of the topic's consumer groups.
     #[must_use]
     pub fn group(&self, group: &[u8]) -> GroupKeys {
         // The group comes last and has no colon, so no topic and group have the keys of another topic and group.
@@ -109,7 +109,7 @@ pub struct GroupKeys {
     pub dead: Bytes,
 }
 
-/// `text` with each byte of `special` as `%` and two hexadecimal digits.
+/// `text` with each byte of `special` replaced by `%` and two hexadecimal digits.
 fn escaped(text: &[u8], special: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     for byte in text {

@@ -105,8 +105,8 @@ async fn swap_by_meaning(
     ))
 }
 
-/// Arguments: key, number of the attempt; the first is 0. Waits before every attempt except the first, so that callers that compete
-/// for the same value do not collide again.
+/// Arguments: key, number of the attempt; the first is 0. Waits before every attempt except the first, so that callers that
+/// compete for the same value do not collide again.
 pub(super) fn read(kv: &Kv, call: Call<'_>) {
     let kv = kv.clone();
     call.run(|call| {

@@ -1,15 +1,15 @@
 //! `getOrSet`: one caller at a time loads a value, across processes. Meanwhile the other callers get a stale value or wait.
 //!
-//! The loading caller holds a token with a short lease, which is renewed while the load runs. So another process soon takes over from a
-//! process that died, but not from a slow one. Waiting callers ask again with jittered backoff. A load that takes too long loses the
-//! token.
+//! The loading caller holds a token with a short lease, which is renewed while the load runs. So another process soon takes over
+//! from a process that died, but not from a slow one. Waiting callers ask again with jittered backoff. A load that takes too long
+//! loses the token.
 //!
 //! # Writes end a load
 //!
 //! A loaded value is stored only if the key was not written since the load started. The mark of the load says what was at the key
-//! then. Each renewal, and the script that stores the value, compare this with the present state of the key. So a write is noticed if
-//! its effect lasts longer than the time between two renewals, and it costs nothing. A write after which the key may be absent sooner
-//! deletes the mark itself: a deletion, or a write with an expiry below [`LEASE`] ([`Kv::mark_of`]).
+//! then. Each renewal, and the script that stores the value, compare this with the present state of the key. So a write is
+//! noticed if its effect lasts longer than the time between two renewals, and it costs nothing. A write after which the key may
+//! be absent sooner deletes the mark itself: a deletion, or a write with an expiry below [`LEASE`] ([`Kv::mark_of`]).
 
 use std::time::{Duration, Instant};
 
@@ -38,8 +38,8 @@ pub(super) fn is_brief(ttl: Option<u64>) -> bool {
 }
 
 impl Kv {
-    /// The key of the mark of a load of `key`. `None` if the key cannot be loaded: in a cluster all keys of a script must be in one
-    /// slot, and for a key with unpaired braces no other key can be put into the same slot.
+    /// The key of the mark of a load of `key`. `None` if the key cannot be loaded: in a cluster all keys of a script must be in
+    /// one slot, and for a key with unpaired braces no other key can be put into the same slot.
     pub(super) fn mark_of(&self, key: &[u8]) -> Option<Bytes> {
         let mark = self.namespace.loader(key);
         let apart = self.is_on_cluster() && hash_tag(&mark) != hash_tag(&self.namespace.key(key));
@@ -47,8 +47,8 @@ impl Kv {
     }
 }
 
-/// Arguments: key, staleSec, the token of a load in this process or absent, waitMs. Gives `[whether the value is fresh, value]`. If
-/// there is no value, gives true if the value of that load would still be stored, else null.
+/// Arguments: key, staleSec, the token of a load in this process or absent, waitMs. Gives `[whether the value is fresh, value]`.
+/// If there is no value, gives true if the value of that load would still be stored, else null.
 pub(super) fn peek(kv: &Kv, call: Call<'_>) {
     let pack = |call: &Call<'_>| -> Result<Command> {
         let (key, stale) = (call.key(0)?, call.seconds(1, "staleSec")?);
@@ -93,9 +93,9 @@ fn unanswered(wait: Duration) -> Error {
     Error::new(ErrorKind::Timeout, message).with_delivery(Delivery::MaybeExecuted)
 }
 
-/// Arguments: id, key, staleSec, loadTimeoutMs, whether to wait for another caller's load, waitMs, how much of waitMs is left. Gives
-/// `[true, token]` if this caller is to load, `[false, value]` if there is a value, `[false]` if another caller loads and this one does
-/// not wait.
+/// Arguments: id, key, staleSec, loadTimeoutMs, whether to wait for another caller's load, waitMs, how much of waitMs is left.
+/// Gives `[true, token]` if this caller is to load, `[false, value]` if there is a value, `[false]` if another caller loads and
+/// this one does not wait.
 pub(super) fn load(kv: &Kv, call: Call<'_>) {
     let kv = kv.clone();
     call.run(|call| {

@@ -102,7 +102,10 @@ async fn obtain(
                 }
                 None => Error::new(
                     ErrorKind::Timeout,
-                    format!("KVStore.lock: held by another one for longer than waitMs, {} ms", wait.as_millis()),
+                    format!(
+                        "KVStore.lock: another caller held the lock for longer than waitMs, {} ms",
+                        wait.as_millis()
+                    ),
                 )
                 .with_delivery(Delivery::Rejected),
             });

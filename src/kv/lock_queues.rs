@@ -1,8 +1,8 @@
 //! The callers of this store that wait for locks: a queue for each lock.
 //!
-//! Only the first caller of a queue asks the server; the others cost the server nothing. The first caller asks in three cases: a message
-//! says that the lock was released; the holder's lease ends; some time has passed, since a message may be lost. The manager is subscribed
-//! to the channel of these messages while anyone waits.
+//! Only the first caller of a queue asks the server; the others cost the server nothing. The first caller asks in three cases: a
+//! message says that the lock was released; the holder's lease ends; some time has passed, since a message may be lost. The
+//! manager is subscribed to the channel of these messages while anyone waits.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Weak};
@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-use crate::connection::{Channel, ChannelKind, Listener, Manager, Message, Subscription};
+use crate::connection::{Channel, ChannelKind, ChannelMessage, Listener, Manager, Subscription};
 use crate::error::Error;
 use crate::lifecycle;
 use crate::sync::{Mutex, MutexGuard};
@@ -172,7 +172,7 @@ impl ReleaseListener {
 }
 
 impl Listener for ReleaseListener {
-    fn message(&self, _message: &Message) {
+    fn message(&self, _message: &ChannelMessage) {
         self.set_subscribed(true);
     }
 

@@ -13,7 +13,8 @@ use crate::verb::Call;
 /// How many keys the server examines in one batch.
 const BATCH: u64 = 512;
 
-/// Arguments: cursor, pattern. Gives the next cursor and a page of keys. An absent cursor starts the scan; the cursor null ends it.
+/// Arguments: cursor, pattern. Gives the next cursor and a page of keys. An absent cursor starts the scan; the cursor null ends
+/// it.
 pub(super) fn scan(kv: &Kv, call: Call<'_>) {
     let kv = kv.clone();
     call.run(|call| {
@@ -50,8 +51,8 @@ pub(super) fn scan(kv: &Kv, call: Call<'_>) {
     });
 }
 
-/// Deletes all keys of the namespace: the user's keys, which are counted, and the store's internal keys. If servers changed during the
-/// scan, it scans once more: a promoted replica may still have keys that were deleted at the old master.
+/// Deletes all keys of the namespace: the user's keys, which are counted, and the store's internal keys. If servers changed
+/// during the scan, it scans once more: a promoted replica may still have keys that were deleted at the old master.
 pub(super) fn clear(kv: &Kv, call: Call<'_>) {
     let kv = kv.clone();
     call.run(|call| {

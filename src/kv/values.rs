@@ -1,8 +1,8 @@
 //! Values by key. Each verb is one command, one transaction or one script, which is packed and submitted at once.
 //!
 //! A load of a key notices most writes by itself. A write that may leave the key absent too soon for that is a transaction, whose
-//! first command deletes the load's mark and so ends the load. A deletion on one server needs no transaction: its two commands follow
-//! each other directly, and a load that starts between them started after the deletion was requested.
+//! first command deletes the load's mark and so ends the load. A deletion on one server needs no transaction: its two commands
+//! follow each other directly, and a load that starts between them started after the deletion was requested.
 
 use bytes::Bytes;
 

@@ -1,4 +1,4 @@
-//! What the TypeScript face calls. Every function is synchronous and short; a panic becomes an exception.
+//! The functions that the TypeScript face calls. Every function is synchronous and short; a panic becomes an exception.
 #![expect(unreachable_pub, reason = "napi exports what is `pub`, wherever it is")]
 #![expect(clippy::needless_pass_by_value, reason = "napi gives what it converted")]
 
@@ -34,19 +34,19 @@ pub fn commands() -> Vec<String> {
     crate::connection::command::names().map(str::to_owned).collect()
 }
 
-/// What the error of an option says whose name nobody knows.
+/// The message of the error for an unknown option.
 #[napi(catch_unwind)]
 pub fn unknown_option(owner: String, name: String, known: Vec<String>) -> String {
     options::unknown(&owner, &name, known.iter().map(String::as_str))
 }
 
-/// Opens a port; `drain` is called without arguments when there are outcomes to take out. It must not throw.
+/// Opens a port. `drain` is called without arguments when there are outcomes to take. It must not throw.
 #[napi(catch_unwind)]
 pub fn open_port(env: Env, drain: Function<'_, (), Unknown<'static>>) -> napi::Result<u32> {
     port::open(env, &drain)
 }
 
-/// Closes a port and all that was opened through it.
+/// Closes a port and all its targets.
 #[napi(catch_unwind)]
 pub fn close_port(port: u32) {
     port::close(port);
@@ -83,7 +83,7 @@ pub fn release(port: u32, handle: u32) {
     drop(target);
 }
 
-/// Takes calls in; see `frame`.
+/// Accepts calls; see `frame`.
 #[napi(catch_unwind)]
 pub fn submit(port: u32, words: &[u32], word_count: u32, bytes: &[u8], byte_count: u32) {
     let (Some(words), Some(bytes)) = (words.get(..word_count as usize), bytes.get(..byte_count as usize)) else {
@@ -104,8 +104,8 @@ pub fn submit(port: u32, words: &[u32], word_count: u32, bytes: &[u8], byte_coun
     });
 }
 
-/// Takes as many outcomes out as `heads` has room for: their numbers and tags go there, in turn, and their values come
-/// back in an array; see `raw`. The face calls again until nothing comes.
+/// Takes as many outcomes as `heads` has room for. Writes their numbers and tags to `heads`, in turn, and returns their values in an
+/// array; see `raw`. The face calls again until the array is empty.
 #[napi(catch_unwind, ts_return_type = "unknown[]")]
 pub fn drain(env: Env, port: u32, mut heads: Uint32ArraySlice<'_>) -> napi::Result<Values> {
     let items = port::with(port, |port| port.outbox.take(heads.len() / 2)).unwrap_or_default();
@@ -118,8 +118,8 @@ pub fn state(port: u32, manager: u32) -> &'static str {
     manager::with(port, manager, |manager| manager.manager.state().name()).unwrap_or("closed")
 }
 
-/// The options with which ioredis reaches a manager's server, its password among them: for a client that is not this package's, and
-/// the one way by which a secret leaves Rust. Gives `{"value": …}` or `{"error": …}` as JSON.
+/// The options for ioredis to connect to a manager's server, with the password. This is for clients of other packages, and the only
+/// way by which a secret leaves Rust. Returns `{"value": …}` or `{"error": …}` as JSON.
 #[napi(catch_unwind)]
 pub fn ioredis_options(port: u32, manager: u32) -> String {
     let options = manager::with(port, manager, |manager| bullmq::ioredis_options(manager.manager.config()));
@@ -144,7 +144,7 @@ pub fn prometheus(port: u32, manager: u32) -> String {
     manager::with(port, manager, |manager| manager.manager.metrics().snapshot().prometheus()).unwrap_or_default()
 }
 
-/// Controls the embedded engine called `name`. Gives `{"value": …}` or `{"error": …}` as JSON.
+/// Controls the embedded engine with the name `name`. Returns `{"value": …}` or `{"error": …}` as JSON.
 #[napi(catch_unwind)]
 pub fn memory(name: String, action: String, given: f64) -> String {
     match memory::control(&name, &action, given) {

@@ -1,5 +1,5 @@
-//! Errors as fields: a native error object would fail `instanceof Error` in the VM contexts of Jest and Vitest. And the errors
-//! of outcomes that cannot cross.
+//! Errors as fields, because a native error object would fail `instanceof Error` in the VM contexts of Jest and Vitest. Also the
+//! errors of outcomes that JavaScript has no value for.
 
 use std::error::Error as StdError;
 
@@ -92,18 +92,18 @@ pub(super) fn not_text() -> Error {
     Error::new(ErrorKind::Serialization, "the stored value is not UTF-8 text: read it with getBuffer()")
 }
 
-/// The error in place of one whose text JavaScript cannot hold.
+/// The error that replaces an error whose text is too long for JavaScript.
 pub(super) fn no_text() -> Error {
     Error::new(ErrorKind::Serialization, "an error whose text is longer than a string can be")
         .with_delivery(Delivery::MaybeExecuted)
 }
 
-/// The event in place of one whose text JavaScript cannot hold, as JSON.
+/// The event that replaces an event whose text is too long for JavaScript, as JSON.
 pub(super) fn no_event() -> String {
     format!("{{\"event\":\"error\",\"error\":{}}}", to_json(&no_text()))
 }
 
-/// The error of an outcome that has no value: V8 has no strings of more than about 512 MiB, and a reply may have.
+/// The error of an outcome that JavaScript has no value for. V8 has no strings of more than about 512 MiB, but a reply may be longer.
 pub(super) fn no_value(outcome: &Outcome) -> Error {
     let message = format!(
         "the answer: expected strings that JavaScript can hold, got one of {} bytes: read it in parts",

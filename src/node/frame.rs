@@ -1,7 +1,7 @@
-//! Calls as they come in: words in one typed array, bytes in another, many calls at a time.
+//! Decodes calls: words in one typed array, bytes in another, many calls at once.
 //!
-//! A call is `[verb, target, number, argument count, argument…]`, an argument `kind << KIND_SHIFT | length`; its `length` bytes follow
-//! those of the argument before in the byte array. The writer is `src/js/port.ts`.
+//! A call is `[verb, target, number, argument count, argument…]`. An argument is `kind << KIND_SHIFT | length`. The `length` bytes of
+//! an argument follow the bytes of the argument before, in the byte array. The encoder is `src/js/port.ts`.
 
 use crate::crossing::Arg;
 use crate::crossing::codes::{ArgumentKind, KIND_SHIFT, MAX_BYTES};
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn calls_come_apart_as_they_were_written() {
+    fn calls_are_decoded_as_they_were_encoded() {
         let words = [7, 1, 42, 3, 5 << 29 | 3, 4 << 29 | 8, 0, 8, 1, 43, 1, 6 << 29 | 2];
         let mut bytes = b"key".to_vec();
         bytes.extend(1.5f64.to_le_bytes());
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_submission_ends_the_calls() {
+    fn a_truncated_submission_ends_the_calls() {
         assert_eq!(Calls::new(&[1, 1, 1, 1, 6 << 29 | 9], b"short").count(), 0);
         assert_eq!(Calls::new(&[1, 1], b"").count(), 0);
     }

@@ -31,18 +31,18 @@ pub(super) struct ManagerTarget {
 
 impl Drop for ManagerTarget {
     fn drop(&mut self) {
-        self.manager.forsake();
+        self.manager.end_blocking_commands();
     }
 }
 
-/// The server of a manager, as the face shows it.
+/// The address of a manager's server, as the face shows it.
 pub(super) fn server(manager: &Manager) -> Value {
     let config = manager.config();
     let (address, port) = config.target.shown();
     json!({ "address": address, "port": port, "db": config.db, "isCluster": config.target.is_cluster() })
 }
 
-/// Does `act` with a manager, if both it and its port are there.
+/// Calls `act` with a manager, if the manager and its port are open.
 pub(super) fn with<T>(port: u32, handle: u32, act: impl FnOnce(&ManagerTarget) -> T) -> Option<T> {
     port::with(port, |port| port.target::<ManagerTarget>(handle).map(act)).flatten()
 }
@@ -65,7 +65,7 @@ impl Observer for Events {
     }
 }
 
-/// Asks the user's function for a password, each time under another number.
+/// Asks the user's function for a password. Each question has its own number.
 struct Passwords {
     outlet: Outlet,
     asked: Mutex<HashMap<u32, oneshot::Sender<Result<Secret>>>>,
@@ -78,7 +78,7 @@ impl PasswordSource for Passwords {
         let number = self.last.fetch_add(1, Ordering::Relaxed);
         {
             let mut asked = self.asked.lock();
-            // Attempts that gave up wait no more.
+            // Attempts that gave up have stopped waiting.
             asked.retain(|_, waiting| !waiting.is_closed());
             asked.insert(number, give);
         }
@@ -121,7 +121,7 @@ impl Class for ManagerTarget {
 }
 
 fn connect(target: &ManagerTarget, call: Call<'_>) {
-    // Called at once, so that connects and disconnects keep the order of their calls.
+    // The call comes before the future, so that connects and disconnects keep the order of their calls.
     let connected = target.manager.connect();
     call.run(|_| Ok(async move { connected.await.map(|()| Outcome::Nothing) }));
 }
@@ -168,7 +168,7 @@ fn health(target: &ManagerTarget, call: Call<'_>) {
     });
 }
 
-/// The answer of the user's function. Arguments: its number, and a text or why there is none.
+/// The answer of the user's function. Arguments: the number of the question, and a text, or the reason why there is none.
 fn password(target: &ManagerTarget, call: Call<'_>) {
     if let [Arg::Number(number), given, ..] = call.from(0) {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number this side gave out")]
@@ -190,7 +190,7 @@ fn password(target: &ManagerTarget, call: Call<'_>) {
             )),
         };
         if let Some(waiting) = waiting {
-            // The attempt may have passed its deadline.
+            // The send fails where the attempt's deadline has passed.
             let _ = waiting.send(password);
         }
     }
@@ -207,7 +207,7 @@ fn command(target: &ManagerTarget, call: Call<'_>) {
     }
 }
 
-/// For each command the number of its words, then the words.
+/// Arguments: for each command the number of its words, then the words.
 fn transaction(target: &ManagerTarget, call: Call<'_>) {
     call.send(&target.manager, transaction_results, |call| {
         let mut commands = Vec::new();
@@ -222,7 +222,7 @@ fn transaction(target: &ManagerTarget, call: Call<'_>) {
     });
 }
 
-/// The text, how many of what follows are keys, the keys and the arguments.
+/// Arguments: the text of the script, the number of keys, the keys, the script's arguments.
 fn script(target: &ManagerTarget, call: Call<'_>) {
     call.send(&target.manager, as_it_is, |call| {
         let (Arg::Text(text), Arg::Number(key_count)) = (call.at(0), call.at(1)) else {

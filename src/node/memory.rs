@@ -1,4 +1,4 @@
-//! A test's control of an embedded engine, by name. Synchronous: when a call returns, what it did is visible.
+//! A test's control of an embedded engine, by name. The calls are synchronous: after the return the effect is visible.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use crate::connection::{MemoryControl, Silent};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::MAX_MS;
 
-/// Does `action` to the engine `name`. `given` is its argument, a number; only `dump` returns a value.
+/// Runs `action` on the engine `name`. `given` is the argument of the action, a number. Only `dump` returns a value.
 pub(super) fn control(name: &str, action: &str, given: f64) -> Result<Option<String>> {
     let control = MemoryControl::of(name).map_err(why)?;
     let checked = |what: &str, most: f64| -> Result<f64> {

@@ -1,9 +1,9 @@
-//! Where outcomes and events wait for one copy of the TypeScript face, and the wake-up that announces them.
+//! A queue of outcomes and events for one copy of the TypeScript face, and the wake-up that announces them.
 //!
-//! A port belongs to the thread of its environment. The I/O thread pushes and wakes; at most one wake-up is on its way
-//! (items queued in a thread-safe function when a worker dies would leak). The wake-up is weak: it holds the process only
-//! while the face says so, which it does while something is pending. The face's function is held weakly: when the face is
-//! collected (a finished Jest test file), its port closes with all that it had open.
+//! A port belongs to the thread of its environment. The I/O thread pushes items and wakes the face. At most one wake-up is pending,
+//! because items in the queue of a thread-safe function leak when a worker thread dies. The wake-up is weak: it keeps the process
+//! alive only while the face asks for that, which is while a call is pending. The reference to the face's function is weak too: when
+//! the face is collected (at the end of a Jest test file), the port closes with all its targets.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -22,7 +22,7 @@ use crate::error::Result;
 use crate::sync::Mutex;
 use crate::verb::Target;
 
-/// The part of a port that other threads reach.
+/// The part of a port that other threads use.
 pub(super) struct Outbox {
     items: Mutex<Option<VecDeque<Item>>>,
     waking: AtomicBool,
@@ -31,7 +31,7 @@ pub(super) struct Outbox {
 
 impl Outbox {
     fn push(&self, item: Item) -> bool {
-        // Nothing is taken out of a closed port.
+        // A closed port accepts no items.
         let Some(items) = &mut *self.items.lock() else {
             return false;
         };
@@ -66,7 +66,7 @@ impl Completions for Outbox {
     }
 
     fn wake(&self) {
-        // Refused only while the environment ends, when nothing waits.
+        // The call fails only while the environment ends. No caller waits then.
         let _ = self.wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
     }
 }
@@ -77,7 +77,7 @@ pub(super) struct Opened {
     pub(super) first: usize,
 }
 
-/// A port, as its own thread sees it.
+/// A port, on its own thread.
 pub(super) struct Port {
     pub(super) outbox: Arc<Outbox>,
     targets: HashMap<u32, Opened>,
@@ -91,12 +91,12 @@ impl Port {
         self.next_handle
     }
 
-    /// The target of that handle.
+    /// The target with this handle.
     pub(super) fn opened(&self, handle: u32) -> Option<&Opened> {
         self.targets.get(&handle)
     }
 
-    /// The target of that handle, if it is a `T`.
+    /// The target with this handle, if it is a `T`.
     pub(super) fn target<T: 'static>(&self, handle: u32) -> Option<&T> {
         let target: &dyn Any = &*self.opened(handle)?.target;
         target.downcast_ref()
@@ -138,7 +138,7 @@ thread_local! {
 pub(super) fn open(env: Env, drain: &Function<'_, (), Unknown<'static>>) -> napi::Result<u32> {
     let watching = PORTS.with(|ports| std::mem::replace(&mut ports.borrow_mut().watching_end, true));
     if !watching {
-        // Before the environment goes, every port goes: nothing may touch a thread-safe function that is freed.
+        // All ports are dropped before the environment, because a freed thread-safe function must not be called.
         env.add_env_cleanup_hook((), |()| drop(PORTS.try_with(RefCell::take)))?;
     }
     let id = PORTS.with(|ports| {
@@ -147,7 +147,7 @@ pub(super) fn open(env: Env, drain: &Function<'_, (), Unknown<'static>>) -> napi
         ports.last
     });
     let drain = WeakFunction::new(env, drain, id, close)?;
-    // The thread-safe function itself calls nothing of the face, so that it keeps nothing of it alive.
+    // The thread-safe function has no reference to the face, so that it does not keep the face alive.
     let nothing: Function<'_, (), ()> = env.create_function_from_closure("wake", |_| Ok(()))?;
     let wake =
         nothing.build_threadsafe_function::<()>().weak::<true>().max_queue_size::<2>().build_callback(move |ctx| {
@@ -159,13 +159,13 @@ pub(super) fn open(env: Env, drain: &Function<'_, (), Unknown<'static>>) -> napi
     Ok(id)
 }
 
-/// Closes a port and all that was opened through it.
+/// Closes a port and all its targets.
 pub(super) fn close(id: u32) {
     let port = PORTS.try_with(|ports| ports.borrow_mut().open.remove(&id));
     drop(port);
 }
 
-/// Does `act` with the port, if it is open.
+/// Calls `act` with the port, if it is open.
 pub(super) fn with<T>(id: u32, act: impl FnOnce(&mut Port) -> T) -> Option<T> {
     PORTS.with(|ports| ports.borrow_mut().open.get_mut(&id).map(act))
 }

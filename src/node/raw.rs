@@ -1,6 +1,7 @@
-//! Node-API's C functions, and the one file of the binding with `unsafe`. Two things need them: outcomes as JavaScript
-//! values, because a flat array of plain values is several times cheaper than conversions per element; and a function
-//! held weakly, because a strong hold would keep the whole VM context of a finished Jest test file alive.
+//! Calls Node-API's C functions; the only file of the binding with `unsafe`. Two things need these functions. Outcomes become
+//! JavaScript values here, because a flat array of plain values is several times cheaper than conversions per element. And the
+//! reference to the face's function is weak, because a strong reference would keep the whole VM context of a finished Jest test file
+//! alive.
 //!
 //! Every block upholds the same two conditions, named in its `SAFETY:` line: `env` is the environment of the calling
 //! thread, and every value is used within the handle scope of the call that made it.
@@ -21,7 +22,7 @@ use crate::crossing::codes::Tag;
 use crate::error::Error;
 use crate::resp::Reply;
 
-/// The values of what was taken out, as a flat array.
+/// The values of the items that were taken, as a flat array.
 pub(super) struct Values(napi_value);
 
 /// Makes the value of each item, and writes the item's number and tag to `heads`.
@@ -34,7 +35,7 @@ pub(super) fn values(env: Env, items: Vec<Item>, heads: &mut Uint32ArraySlice<'_
         let number = match &item {
             Item::Event(number, _) | Item::Delivery(number, _) | Item::Outcome(number, _) => *number,
         };
-        // What cannot cross costs its own item, and none that was taken out with it.
+        // An item without a JavaScript value is replaced by an error; the other items are not affected.
         let (tag, value) = if let Ok(element) = js.item(&item) {
             element
         } else {
@@ -69,7 +70,7 @@ fn is_ok(reply: &Reply) -> bool {
     matches!(reply, Reply::Simple(text) if &text[..] == b"OK")
 }
 
-/// Is it not a string of bytes that are no UTF-8?
+/// Is `reply` no string, or a string of UTF-8?
 fn is_text(reply: &Reply) -> bool {
     match reply {
         Reply::Bulk(bytes) | Reply::Simple(bytes) => std::str::from_utf8(bytes).is_ok(),
@@ -77,7 +78,7 @@ fn is_text(reply: &Reply) -> bool {
     }
 }
 
-/// What an element is, and its value; none is `undefined`.
+/// The tag of an element, and its value; `None` is `undefined`.
 type Element = (Tag, Option<napi_value>);
 
 /// Makes JavaScript values in one environment.
@@ -94,7 +95,7 @@ impl Js {
         }
     }
 
-    /// In place of an item that JavaScript has no value for.
+    /// The replacement of an item that JavaScript has no value for.
     fn no_item(self, item: &Item) -> Result<Element> {
         let error = || self.error(&failure::no_text());
         match item {
@@ -104,7 +105,7 @@ impl Js {
         }
     }
 
-    /// The element of an outcome. One that JavaScript has no value for is an error: of its own call, and of no other.
+    /// The element of an outcome. An outcome that JavaScript has no value for becomes an error of its own call.
     fn outcome(self, outcome: &Outcome) -> Result<Element> {
         self.element(outcome).or_else(|_| {
             self.forget_exception();
@@ -131,7 +132,7 @@ impl Js {
         Ok((Tag::Value, Some(value)))
     }
 
-    /// The element of a delivery: without tags where no value needs one.
+    /// The element of a delivery, without tags where no value needs one.
     fn delivery(self, values: &[Outcome]) -> Result<Element> {
         let elements = values.iter().map(|value| self.outcome(value)).collect::<Result<Vec<_>>>()?;
         if elements.iter().any(|(tag, _)| !matches!(tag, Tag::Value)) {
@@ -178,7 +179,7 @@ impl Js {
                 }
                 Ok(array)
             }
-            // As property names, keys that are no text would become one.
+            // Property names are strings, so keys of other bytes would collide.
             Reply::Map(pairs) if !pairs.iter().all(|(key, _)| is_text(key)) => {
                 let array = self.array(pairs.len() * 2)?;
                 for (at, item) in pairs.iter().flat_map(|(key, value)| [key, value]).enumerate() {
@@ -200,7 +201,7 @@ impl Js {
         self.text(failure::to_json(error).as_bytes())
     }
 
-    /// A string where the bytes are UTF-8; else exactly those bytes.
+    /// A string where the bytes are UTF-8, else a buffer.
     fn string_or_buffer(self, bytes: &[u8]) -> Result<napi_value> {
         if bytes.is_ascii() {
             self.latin1(bytes)
@@ -243,7 +244,7 @@ impl Js {
         Ok(value)
     }
 
-    /// Takes an exception that is pending out of the environment, so that nobody else meets it.
+    /// Clears a pending exception of the environment.
     fn forget_exception(self) {
         let mut value = ptr::null_mut();
         // SAFETY: as in `number`; without one this gives `undefined`.
@@ -333,7 +334,7 @@ impl Js {
     }
 }
 
-/// A JavaScript function that is not kept alive.
+/// A weak reference to a JavaScript function.
 pub(super) struct WeakFunction(sys::napi_ref);
 
 impl WeakFunction {
@@ -352,7 +353,7 @@ impl WeakFunction {
             )
         });
         if let Err(error) = added {
-            // SAFETY: not added, so nobody else will free it.
+            // SAFETY: the finalizer was not added, so this is the only owner.
             drop(unsafe { Box::from_raw(notice) });
             return Err(error);
         }
@@ -362,12 +363,12 @@ impl WeakFunction {
         Ok(Self(reference))
     }
 
-    /// Calls it, without arguments, if it is still there. What it throws is dropped: a wake-up has nobody to throw at.
+    /// Calls the function without arguments, if it is not collected. An exception is dropped, because a wake-up has no caller.
     pub(super) fn call(&self, env: Env) {
         let raw = env.raw();
         let (mut function, mut this, mut result) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
         // SAFETY: called on the environment's own thread, within the handle scope of the wake-up; a collected function is
-        // null and not called; an exception is taken out of the environment before anyone else can meet it.
+        // null and not called; a pending exception is cleared before the return.
         unsafe {
             let found = sys::napi_get_reference_value(raw, self.0, &raw mut function) == sys::Status::napi_ok;
             if !found || function.is_null() || sys::napi_get_undefined(raw, &raw mut this) != sys::Status::napi_ok {
@@ -392,10 +393,10 @@ unsafe extern "C" fn collected(_env: napi_env, data: *mut c_void, _hint: *mut c_
 /// The wake-up of a port: weak, without arguments, and with room for one call.
 pub(super) type Wake = ThreadsafeFunction<(), (), (), Status, false, true, 2>;
 
-/// Has the port's wake-up hold the process, or no longer.
+/// Makes the port's wake-up keep the process alive, or not.
 pub(super) fn hold(env: Env, wake: &Wake, hold: bool) -> Result<()> {
     let wake = wake.raw();
-    // SAFETY: called on the environment's own thread, and what owns the thread-safe function is there.
+    // SAFETY: called on the environment's own thread, and the owner of the thread-safe function is alive.
     check_status!(unsafe {
         if hold {
             sys::napi_ref_threadsafe_function(env.raw(), wake)

@@ -1,4 +1,4 @@
-//! The classes that can be opened, and their verbs by number: the face calls verbs by number only.
+//! The classes that can be opened, and the numbers of their verbs. The TypeScript face calls verbs by number only.
 
 use super::manager::ManagerTarget;
 use super::port::{Opened, Port};
@@ -13,10 +13,10 @@ use crate::registry::Registry;
 use crate::sessions::Sessions;
 use crate::verb::{Class, Parent, Target};
 
-/// Opens a target on the parent with that handle.
+/// Opens a target on the parent with this handle.
 type Open = fn(&Port, u32, &str, Outlet) -> Result<Box<dyn Target>>;
 
-/// A class as the face knows it.
+/// A class that the face can open.
 struct Known {
     name: &'static str,
     verbs: fn() -> Vec<&'static str>,
@@ -51,7 +51,7 @@ pub(super) fn names() -> Vec<&'static str> {
     CLASSES.iter().flat_map(|class| (class.verbs)()).collect()
 }
 
-/// Opens a target of the class `name` on the parent with that handle.
+/// Opens a target of the class `name` on the parent with this handle.
 pub(super) fn open(port: &Port, name: &str, parent: u32, options: &str, outlet: Outlet) -> Result<Opened> {
     let Some(at) = CLASSES.iter().position(|class| class.name == name) else {
         return Err(Error::config(format!("open: expected a known kind, got {name}")));
@@ -60,7 +60,7 @@ pub(super) fn open(port: &Port, name: &str, parent: u32, options: &str, outlet: 
     Ok(Opened { target: (CLASSES[at].open)(port, parent, options, outlet)?, first })
 }
 
-/// Calls verb number `verb` on the target with that handle.
+/// Calls verb number `verb` on the target with this handle.
 pub(super) fn call(port: &Port, handle: u32, verb: u32, args: &[Arg<'_>], answer: Answer) {
     let number = verb as usize;
     let opened = port.opened(handle);

@@ -37,7 +37,7 @@ fn append(core: &Core, jobs: &[NewJob]) -> Command {
 }
 
 /// Adds jobs that came in messages of other queues. Gives how many messages the script wrote to the outbox.
-pub(super) async fn add_made(core: &Core, jobs: &[NewJob]) -> Result<i64> {
+pub(super) async fn add_from_messages(core: &Core, jobs: &[NewJob]) -> Result<i64> {
     let command = with_options(ScriptCall::of(core, &scripts::ADD).part(Part::Inbox), jobs);
     let parts = array(core.call(command).await?).ok_or_else(Error::unexpected_reply)?;
     parts.get(2).and_then(integer).ok_or_else(Error::unexpected_reply)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::add_call::pack;
 use super::flows::{self, NewJob};
 use super::options::{JobOptions, check_data, is_name};
-use super::outbox::deliver_left;
+use super::outbox::deliver_messages;
 use super::record::RunRecord;
 use super::scripts::{array, integer};
 use super::snapshot::Snapshot;
@@ -91,7 +91,7 @@ impl Batch {
             command,
             Sink::then(move |reply| match reply.and_then(|reply| Added::read(&owner, reply, jobs)) {
                 Ok(mut added) => {
-                    deliver_left(&owner, added.left);
+                    deliver_messages(&owner, added.messages);
                     for (answer, at) in answers {
                         answer.give(Ok(Outcome::List(added.pair(at).into())));
                     }
@@ -113,26 +113,27 @@ struct Added {
     /// The jobs that the script returned, by index: existing jobs, and jobs that got another state than their options say.
     existing: Vec<Option<Outcome>>,
     /// The index, the id and the run record of each job that existed already.
-    there: Vec<(usize, String, Result<RunRecord>)>,
+    existing_runs: Vec<(usize, String, Result<RunRecord>)>,
     /// How many messages the script wrote to the outbox.
-    left: i64,
+    messages: i64,
 }
 
 impl Added {
     fn read(core: &Core, reply: Reply, jobs: Vec<NewJob>) -> Result<Self> {
-        let [now, present, left, following] = <[Reply; 4]>::try_from(array(reply).ok_or_else(Error::unexpected_reply)?)
-            .map_err(|_| Error::unexpected_reply())?;
+        let [now, present, messages, following] =
+            <[Reply; 4]>::try_from(array(reply).ok_or_else(Error::unexpected_reply)?)
+                .map_err(|_| Error::unexpected_reply())?;
         let mut existing: Vec<_> = jobs.iter().map(|_| None).collect();
-        let mut there = Vec::new();
+        let mut existing_runs = Vec::new();
         let mut parts = array(present).ok_or_else(Error::unexpected_reply)?.into_iter();
         while let Some(place) = parts.next() {
             let place =
                 integer(&place).and_then(|place| usize::try_from(place).ok()).ok_or_else(Error::unexpected_reply)?;
             let snapshot = Snapshot::read(&mut parts)?;
             *existing.get_mut(place).ok_or_else(Error::unexpected_reply)? = Some(snapshot.outcome_or_damaged());
-            there.push((place, flows::text_of(&snapshot.id), RunRecord::read(snapshot.record.as_ref())));
+            existing_runs.push((place, flows::text_of(&snapshot.id), RunRecord::read(snapshot.record.as_ref())));
         }
-        let added = existing.iter().filter(|there| there.is_none()).count();
+        let added = existing.iter().filter(|job| job.is_none()).count();
         core.manager.metrics().queue_added.add(added as u64);
         let mut parts = array(following).ok_or_else(Error::unexpected_reply)?.into_iter();
         while let Some(place) = parts.next() {
@@ -141,13 +142,15 @@ impl Added {
             let snapshot = Snapshot::added(&mut parts)?;
             *existing.get_mut(place).ok_or_else(Error::unexpected_reply)? = Some(snapshot.outcome_or_damaged());
         }
-        let (now, left) =
-            (integer(&now).ok_or_else(Error::unexpected_reply)?, integer(&left).ok_or_else(Error::unexpected_reply)?);
-        Ok(Self { now, jobs, existing, there, left })
+        let (now, messages) = (
+            integer(&now).ok_or_else(Error::unexpected_reply)?,
+            integer(&messages).ok_or_else(Error::unexpected_reply)?,
+        );
+        Ok(Self { now, jobs, existing, existing_runs, messages })
     }
 
-    /// The answer to a caller of `add`: the time and the id of the added job, or 0 and a whole job. The whole job is one that existed
-    /// already, or one that got another state than its options say.
+    /// The answer to a caller of `add`: the time and the id of the added job, or 0 and a whole job. The whole job is one that
+    /// existed already, or one that got another state than its options say.
     fn pair(&mut self, at: usize) -> [Outcome; 2] {
         match self.existing.get_mut(at).and_then(Option::take) {
             Some(snapshot) => [Outcome::Number(0.0), snapshot],
@@ -219,7 +222,7 @@ pub(super) fn add_bulk(queue: &Queue, call: Call<'_>) {
             for (answer, jobs, places) in sent {
                 match answer.await.and_then(|reply| Added::read(&core, reply, jobs)) {
                     Ok(mut added) => {
-                        deliver_left(&core, added.left);
+                        deliver_messages(&core, added.messages);
                         for place in places {
                             outcomes.extend(added.pair(place));
                         }
@@ -245,6 +248,6 @@ fn weight_of(job: &NewJob) -> usize {
 pub(super) async fn add_now(core: &Arc<Core>, jobs: Vec<NewJob>) -> Result<Option<(String, Result<RunRecord>)>> {
     let reply = core.call(pack(core, &jobs)).await?;
     let added = Added::read(core, reply, jobs)?;
-    deliver_left(core, added.left);
-    Ok(added.there.into_iter().find_map(|(at, id, run)| (at == 0).then_some((id, run))))
+    deliver_messages(core, added.messages);
+    Ok(added.existing_runs.into_iter().find_map(|(at, id, run)| (at == 0).then_some((id, run))))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::options::{MAX_DELAY_MS, MAX_PRIORITY, check_data};
-use super::outbox::deliver_left;
+use super::outbox::deliver_messages;
 use super::reading::{self, StoredOptions, job_id, no_such_job};
 use super::record::State;
 use super::scripts::{self, ScriptCall, array, bytes, integer, operation, plain};
@@ -100,7 +100,7 @@ async fn bulk_change(core: &Arc<Core>, kind: &str, limit: u64, older: u64) -> Re
         let [looked, gone, left] = <[Reply; 3]>::try_from(array(reply).ok_or_else(Error::unexpected_reply)?)
             .map_err(|_| Error::unexpected_reply())?;
         done += integer(&gone).ok_or_else(Error::unexpected_reply)?.unsigned_abs();
-        deliver_left(core, integer(&left).ok_or_else(Error::unexpected_reply)?);
+        deliver_messages(core, integer(&left).ok_or_else(Error::unexpected_reply)?);
         if integer(&looked).is_none_or(|looked| looked == 0) {
             break;
         }
@@ -297,7 +297,7 @@ pub(super) fn change_delay(queue: &Queue, call: Call<'_>) {
 pub(super) fn change_priority(queue: &Queue, call: Call<'_>) {
     match whole(&call, 1, "priority", MAX_PRIORITY) {
         Ok(priority) => {
-            change_or_fail(queue, call, ("priority", "a job that waits or is delayed"), priority.to_string())
+            change_or_fail(queue, call, ("priority", "a job that waits or is delayed"), priority.to_string());
         }
         Err(error) => call.give(Err(error)),
     }
@@ -367,7 +367,7 @@ async fn change(core: &Arc<Core>, verb: &str, id: &str, value: &str) -> Result<C
     let reply = core.call(call.writes(*operation::CHANGE)).await?;
     let [letter, left] = <[Reply; 2]>::try_from(array(reply).ok_or_else(Error::unexpected_reply)?)
         .map_err(|_| Error::unexpected_reply())?;
-    deliver_left(core, integer(&left).ok_or_else(Error::unexpected_reply)?);
+    deliver_messages(core, integer(&left).ok_or_else(Error::unexpected_reply)?);
     let letter = bytes(letter).ok_or_else(Error::unexpected_reply)?;
     Ok(match &letter[..] {
         b"" => Changed::Done,

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::scripts::{self, array, bytes, integer, operation, plain};
 use super::{Core, Queue, failure, fresh_owner};
 use crate::backoff::Backoff;
-use crate::connection::{Channel, ChannelKind, Listener, Message, Subscription};
+use crate::connection::{Channel, ChannelKind, ChannelMessage, Listener, Subscription};
 use crate::crossing::codes::EVENT_VALUES;
 use crate::crossing::{Outcome, Outlet};
 use crate::error::{Error, ErrorKind, Result};
@@ -201,7 +201,8 @@ impl EventReader {
         }
     }
 
-    /// Subscribes to wake-ups, and retries until it succeeds. `None` if the queue was closed or the manager disconnected meanwhile.
+    /// Subscribes to wake-ups, and retries until it succeeds. `None` if the queue was closed or the manager disconnected
+    /// meanwhile.
     async fn subscribed(self: &Arc<Self>, closing: &CancellationToken, troubled: &mut bool) -> Option<Subscription> {
         let mut failures = 0;
         loop {
@@ -381,7 +382,7 @@ fn reason_of(payload: &[u8]) -> Bytes {
 struct WakeUps(std::sync::Weak<EventReader>);
 
 impl Listener for WakeUps {
-    fn message(&self, _message: &Message) {
+    fn message(&self, _message: &ChannelMessage) {
         if let Some(reader) = self.0.upgrade() {
             reader.nudge.notify_one();
         }

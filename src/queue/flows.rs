@@ -201,9 +201,9 @@ impl PlacedJob<'_> {
 
 /// The message by which another queue gets the job and all its children.
 fn message_to(core: &Core, queue: &str, node: Node<'_>) -> Result<Value> {
-    let mut there = Vec::new();
-    node.put(&core.beside(queue), &mut there)?;
-    let jobs: Vec<_> = there.into_iter().map(NewJob::into_message).collect();
+    let mut list = Vec::new();
+    node.put(&core.sibling(queue), &mut list)?;
+    let jobs: Vec<_> = list.into_iter().map(NewJob::into_message).collect();
     Ok(json!({ "t": "add", "q": queue, "jobs": jobs }))
 }
 

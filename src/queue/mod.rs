@@ -100,7 +100,7 @@ impl Core {
     }
 
     /// The queue called `name` on the same manager and in the same namespace.
-    fn beside(&self, name: &str) -> Self {
+    fn sibling(&self, name: &str) -> Self {
         Self::new(self.manager.clone(), self.namespace.clone(), name.to_owned())
     }
 

@@ -45,8 +45,8 @@ impl Backoff {
     /// The delay after `failures` failed attempts; the first failure is 1.
     pub(super) fn delay_ms(&self, failures: u64) -> u64 {
         let factor = if self.exponential { 2f64.powf((failures.max(1) - 1).min(1_000) as f64) } else { 1.0 };
-        let most = self.max_delay_ms.unwrap_or(MAX_DELAY_MS) as f64;
-        let delay = (self.delay_ms as f64 * factor).min(most);
+        let max = self.max_delay_ms.unwrap_or(MAX_DELAY_MS) as f64;
+        let delay = (self.delay_ms as f64 * factor).min(max);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to 2^53")]
         {
             (delay * (1.0 - self.jitter * fastrand::f64())) as u64
@@ -317,13 +317,13 @@ impl WorkerOptions {
 }
 
 fn rate(mut options: Options) -> Result<(u64, u64)> {
-    let most = options.whole("max", 1..=1_000_000_000)?;
+    let max = options.whole("max", 1..=1_000_000_000)?;
     let window = options.whole("perMs", 1..=MAX_DELAY_MS)?;
     let wanted = |options: &Options, name: &'static str| options.wrong(name, "a whole number from 1", &Value::Null);
-    let most = most.ok_or_else(|| wanted(&options, "max"))?;
+    let max = max.ok_or_else(|| wanted(&options, "max"))?;
     let window = window.ok_or_else(|| wanted(&options, "perMs"))?;
     options.finish()?;
-    Ok((most, window))
+    Ok((max, window))
 }
 
 #[cfg(test)]
@@ -332,7 +332,7 @@ mod tests {
 
     #[test]
     fn contradictions_and_bad_values_are_refused_by_name() {
-        for (text, said) in [
+        for (text, expected) in [
             (r#"{"lifo":true,"priority":1}"#, "JobOptions.lifo: expected it without JobOptions.priority"),
             (r#"{"delayMs":-1}"#, "JobOptions.delayMs: expected a whole number from 0"),
             (r#"{"delayMs":{"$":"NaN"}}"#, "got NaN"),
@@ -348,7 +348,7 @@ mod tests {
             (r#"{"children":[{"name":"a","data":"1"}],"delayMs":1}"#, "JobOptions.delayMs: expected it without"),
         ] {
             let error = JobOptions::parse(text).unwrap_err();
-            assert!(error.message().contains(said), "{text}: {error}");
+            assert!(error.message().contains(expected), "{text}: {error}");
         }
     }
 

@@ -1,10 +1,11 @@
-//! Messages between queues, which may be in different cluster slots: children to add, and updates about children for their parents.
+//! Messages between queues, which may be in different cluster slots: children to add, and updates about children for their
+//! parents.
 //!
 //! A script writes a message together with the change that needs it. The process that ran the script delivers the message at once
 //! and then deletes it. After a crash the renewal of a worker finds the message. So a message may be delivered twice. The second
-//! delivery of an update changes nothing. A child must not be added twice, because the first one may have finished and been removed
-//! by then. So the script that adds the child also records the message in the receiving queue. That record lasts until the message
-//! is deleted and no copy of it can still arrive.
+//! delivery of an update changes nothing. A child must not be added twice, because the first one may have finished and been
+//! removed by then. So the script that adds the child also records the message in the receiving queue. That record lasts until
+//! the message is deleted and no copy of it can still arrive.
 //!
 //! In one process one task delivers the messages of a queue, no matter how many callers ask for a delivery.
 
@@ -17,7 +18,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::Core;
-use super::add_call::add_made;
+use super::add_call::add_from_messages;
 use super::flows::NewJob;
 use super::scripts::{self, ScriptCall, array, bytes, integer, operation, plain};
 use crate::connection::{Cursor, Packed};
@@ -52,8 +53,8 @@ pub(super) fn spawn_delivery(core: Arc<Core>) {
 }
 
 /// Delivers messages in a new task, if a script wrote `left` of them to the outbox.
-pub(super) fn deliver_left(core: &Arc<Core>, left: i64) {
-    if left > 0 {
+pub(super) fn deliver_messages(core: &Arc<Core>, new_messages: i64) {
+    if new_messages > 0 {
         spawn_delivery(Arc::clone(core));
     }
 }
@@ -162,9 +163,9 @@ pub(super) fn read(field: &[u8], message: &[u8]) {
     let mut page = Page::default();
     page.add(Bytes::copy_from_slice(field), message);
     let mut read = page.damaged.len();
-    for there in page.by_queue.into_values() {
-        read += there.jobs.len() + there.updates.len();
-        there.jobs.into_iter().flat_map(|(_, jobs)| jobs).for_each(|job| drop(job.moved(7).extra()));
+    for messages in page.by_queue.into_values() {
+        read += messages.jobs.len() + messages.updates.len();
+        messages.jobs.into_iter().flat_map(|(_, jobs)| jobs).for_each(|job| drop(job.moved(7).extra()));
     }
     assert_eq!(read, 1, "a message is of exactly one kind, or damaged");
 }
@@ -176,10 +177,10 @@ impl Page {
             return self.remaining.push(field);
         }
         let Some(queue) = message["q"].as_str().map(str::to_owned) else { return self.damaged.push(field) };
-        let there = self.by_queue.entry(queue).or_default();
+        let messages = self.by_queue.entry(queue).or_default();
         if message["t"] == "child" {
             let parts = ["id", "name", "how", "value", "n"];
-            return there
+            return messages
                 .updates
                 .push((field, parts.map(|part| message[part].as_str().unwrap_or_default().to_owned())));
         }
@@ -189,7 +190,7 @@ impl Page {
         match jobs.next() {
             Some(first) => {
                 let first = first.of_message(&String::from_utf8_lossy(&field));
-                there.jobs.push((field, std::iter::once(first).chain(jobs).collect()));
+                messages.jobs.push((field, std::iter::once(first).chain(jobs).collect()));
             }
             None => self.damaged.push(field),
         }
@@ -202,11 +203,11 @@ impl Page {
             update_remaining_parents(core, field).await?;
         }
         let mut outcome = Ok(());
-        for (queue, there) in by_queue {
+        for (queue, messages) in by_queue {
             // An empty name means this queue.
             let queue = if queue.is_empty() { &core.name } else { &queue };
             // A message that one queue refuses does not hold up the others.
-            if let Err(error) = there.deliver(core, queue, read).await {
+            if let Err(error) = messages.deliver(core, queue, read).await {
                 outcome = Err(error);
             }
         }
@@ -216,8 +217,8 @@ impl Page {
 
 impl QueueMessages {
     async fn deliver(self, core: &Core, queue: &str, read: Instant) -> Result<()> {
-        let beside = Arc::new(core.beside(queue));
-        let mut left = 0;
+        let receiver = Arc::new(core.sibling(queue));
+        let mut new_messages = 0;
         let mut outcome = Ok(());
         let mut rest = self.jobs.into_iter().peekable();
         while rest.peek().is_some() {
@@ -227,18 +228,18 @@ impl QueueMessages {
                 return Ok(());
             }
             let mut size = 0;
-            let mut few = |(_, jobs): &(Bytes, Vec<NewJob>)| {
+            let mut fits = |(_, jobs): &(Bytes, Vec<NewJob>)| {
                 size += jobs.len();
                 size <= BATCH || size == jobs.len()
             };
-            let batch: Vec<_> = std::iter::from_fn(|| rest.next_if(&mut few)).collect();
-            match add(core, &beside, &batch).await {
-                Ok(messages) => left += messages,
+            let batch: Vec<_> = std::iter::from_fn(|| rest.next_if(&mut fits)).collect();
+            match add(core, &receiver, &batch).await {
+                Ok(messages) => new_messages += messages,
                 Err(error) if batch.len() > 1 && error.kind() == ErrorKind::Server => {
                     // One message that cannot be added must not hold up the others.
                     for one in batch.chunks(1) {
-                        match add(core, &beside, one).await {
-                            Ok(messages) => left += messages,
+                        match add(core, &receiver, one).await {
+                            Ok(messages) => new_messages += messages,
                             Err(error) => outcome = Err(error),
                         }
                     }
@@ -251,32 +252,32 @@ impl QueueMessages {
         if !self.updates.is_empty() {
             let mut updates = self.updates;
             while !updates.is_empty() {
-                let few = updates.split_off(updates.len().saturating_sub(BATCH));
-                let (fields, few): (Vec<_>, Vec<_>) = few.into_iter().unzip();
-                left += give_updates(&beside, few).await?;
+                let batch = updates.split_off(updates.len().saturating_sub(BATCH));
+                let (fields, batch): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
+                new_messages += apply_updates(&receiver, batch).await?;
                 delete(core, &fields).await?;
             }
         }
-        if left > 0 {
+        if new_messages > 0 {
             // The script may have written messages to add children of children, or updates about parents that failed.
-            spawn_delivery(beside);
+            spawn_delivery(receiver);
         }
         outcome
     }
 }
 
 /// Adds the jobs of messages to the queue `there`. Gives how many messages its script wrote to that queue's outbox.
-async fn add(core: &Core, there: &Core, batch: &[(Bytes, Vec<NewJob>)]) -> Result<i64> {
+async fn add(core: &Core, receiver: &Core, batch: &[(Bytes, Vec<NewJob>)]) -> Result<i64> {
     let mut all = Vec::new();
     for (_, jobs) in batch {
         let place = all.len();
         all.extend(jobs.iter().cloned().map(|job| job.moved(place)));
     }
-    let left = add_made(there, &all).await?;
+    let new_messages = add_from_messages(receiver, &all).await?;
     let fields: Vec<_> = batch.iter().map(|(field, _)| field.clone()).collect();
     delete(core, &fields).await?;
-    remember(there, &fields).await?;
-    Ok(left)
+    remember(receiver, &fields).await?;
+    Ok(new_messages)
 }
 
 async fn delete(core: &Core, fields: &[Bytes]) -> Result<()> {
@@ -308,8 +309,8 @@ async fn update_remaining_parents(core: &Core, field: &Bytes) -> Result<()> {
     loop {
         let call = ScriptCall::of(core, &scripts::REMAINING_PARENTS).arg(field.clone());
         let reply = array(core.call(call.writes(*operation::CHANGE)).await?).ok_or_else(Error::unexpected_reply)?;
-        let [more, left] = <[Reply; 2]>::try_from(reply).map_err(|_| Error::unexpected_reply())?;
-        deliver_left(&Arc::new(core.beside(&core.name)), integer(&left).unwrap_or_default());
+        let [more, new_messages] = <[Reply; 2]>::try_from(reply).map_err(|_| Error::unexpected_reply())?;
+        deliver_messages(&Arc::new(core.sibling(&core.name)), integer(&new_messages).unwrap_or_default());
         if integer(&more) != Some(1) {
             return Ok(());
         }
@@ -317,7 +318,7 @@ async fn update_remaining_parents(core: &Core, field: &Bytes) -> Result<()> {
 }
 
 /// Updates parents in this queue about children in other queues. Gives how many messages the script wrote to the outbox.
-async fn give_updates(core: &Core, updates: Vec<[String; 5]>) -> Result<i64> {
+async fn apply_updates(core: &Core, updates: Vec<[String; 5]>) -> Result<i64> {
     let mut call = ScriptCall::of(core, &scripts::CHILD_UPDATES).number(updates.len() as u64);
     for part in updates.into_iter().flatten() {
         call.add(part);

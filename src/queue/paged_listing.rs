@@ -217,8 +217,8 @@ pub(super) async fn pairs(core: &Core, scan: &[u8], key: &Bytes) -> Result<HashM
         let [next, page] = <[Reply; 2]>::try_from(array(reply).ok_or_else(Error::unexpected_reply)?)
             .map_err(|_| Error::unexpected_reply())?;
         let mut words = array(page).ok_or_else(Error::unexpected_reply)?.into_iter().filter_map(bytes);
-        while let (Some(name), Some(beside)) = (words.next(), words.next()) {
-            found.insert(name, beside);
+        while let (Some(name), Some(value)) = (words.next(), words.next()) {
+            found.insert(name, value);
         }
         if !cursor.advance(origin, bytes(next).ok_or_else(Error::unexpected_reply)?) {
             return Ok(found);

@@ -46,7 +46,7 @@ pub(super) struct WaitStatus {
     /// `None` if the job does not exist.
     pub(super) run: Option<RunRecord>,
     /// The large result of a job that was removed when it finished.
-    pub(super) left: Option<Bytes>,
+    pub(super) unkept_result: Option<Bytes>,
 }
 
 pub(super) async fn wait_status(core: &Core, id: &str) -> Result<WaitStatus> {
@@ -55,12 +55,12 @@ pub(super) async fn wait_status(core: &Core, id: &str) -> Result<WaitStatus> {
     let command =
         plain(&scripts::WAIT_STATUS, &keys, &[id.as_bytes()]).runs_repeatable(*operation::READ, &scripts::WAIT_STATUS);
     let reply = array(core.call(command).await?).ok_or_else(Error::unexpected_reply)?;
-    let [newest, exists, record, left] = <[Reply; 4]>::try_from(reply).map_err(|_| Error::unexpected_reply())?;
+    let [newest, exists, record, result] = <[Reply; 4]>::try_from(reply).map_err(|_| Error::unexpected_reply())?;
     let newest = integer(&newest).ok_or_else(Error::unexpected_reply)?;
     if integer(&exists) == Some(1) {
-        Ok(WaitStatus { newest, run: Some(RunRecord::read(bytes(record).as_ref())?), left: None })
+        Ok(WaitStatus { newest, run: Some(RunRecord::read(bytes(record).as_ref())?), unkept_result: None })
     } else {
-        Ok(WaitStatus { newest, run: None, left: bytes(left) })
+        Ok(WaitStatus { newest, run: None, unkept_result: bytes(result) })
     }
 }
 
@@ -110,19 +110,19 @@ pub(super) fn list(queue: &Queue, call: Call<'_>) {
                         wanted = left;
                         paged_listing::list(&core, state, skip, wanted, backwards).await?
                     };
-                    let came = page.len() as u64;
-                    left -= came.min(left);
+                    let count = page.len() as u64;
+                    left -= count.min(left);
                     outcomes.extend(page.iter().map(Snapshot::outcome_or_damaged));
-                    if came < wanted {
+                    if count < wanted {
                         // This state had fewer jobs than `skip`: the rest of `skip` applies to the next state.
                         skip = match skip {
                             0 => 0,
-                            _ if came > 0 => 0,
+                            _ if count > 0 => 0,
                             _ => skip.saturating_sub(total(&core, state).await?),
                         };
                         break;
                     }
-                    skip += came;
+                    skip += count;
                 }
             }
             Ok(Outcome::List(outcomes))

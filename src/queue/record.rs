@@ -96,7 +96,8 @@ pub(super) struct JobRecord {
     pub(super) name: Bytes,
     /// JSON; empty if none were given.
     pub(super) options: Bytes,
-    /// JSON: the parent's queue if that is another queue, the parent's id, and the parent's name for this job. Empty without a parent.
+    /// JSON: the parent's queue if that is another queue, the parent's id, and the parent's name for this job. Empty without a
+    /// parent.
     pub(super) parent: Bytes,
     /// JSON.
     pub(super) data: Bytes,

@@ -255,7 +255,7 @@ impl JobEnd {
 /// How a job ended; `None` if the job has not ended or its end is not known.
 fn ended(status: &WaitStatus) -> Option<JobEnd> {
     match &status.run {
-        None => status.left.clone().map(JobEnd::Completed),
+        None => status.unkept_result.clone().map(JobEnd::Completed),
         Some(run) => end_of(run),
     }
 }

@@ -1,29 +1,29 @@
 //! Which words of a command are its keys.
 
-/// Where a command has its keys. Word 0 is its name.
+/// Where the keys of a command are. Word 0 is its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keys {
     Nowhere,
-    /// From the first to the last, which is counted from the end where negative, every so many words.
+    /// First, last and step. A negative last is counted from the end.
     Range(u8, i8, u8),
-    /// As many as the word at this place says, behind it.
+    /// The word at this place is the number of keys; they follow it.
     Counted(u8),
-    /// As many as the third word says, behind it, and there may be none.
+    /// The third word is the number of keys; they follow it, and may be none.
     Script,
-    /// The second word, and as many as the third says, behind that.
+    /// The second word is a key. The third word is the number of further keys; they follow it.
     TargetAndCounted,
-    /// The first half of what follows `STREAMS`.
+    /// The first half of the words after `STREAMS`.
     Streams,
-    /// The fourth word, or all that follow `KEYS`.
+    /// The fourth word, or all words after `KEYS`.
     Migrate,
-    /// The second word, and the one behind the last `STORE` or `STOREDIST` from this place on.
+    /// The second word, and the word after the last `STORE` or `STOREDIST` from this place on.
     Stored(u8),
-    /// The server does not say. Where there is one, it is the third word.
+    /// The server does not say. If there is a key, it is the third word.
     Unannounced,
 }
 
 impl Keys {
-    /// Where those keys are whose place is fixed, as `COMMAND` says it: the first, the last, and every so many words.
+    /// The places of the keys with fixed places, as `COMMAND` gives them: first, last and step.
     #[must_use]
     pub const fn fixed(self) -> (u8, i8, u8) {
         match self {
@@ -48,7 +48,7 @@ impl Keys {
                 Some(words.iter().take(end).skip(usize::from(first)).step_by(usize::from(step)).copied().collect())
             }
             Self::Counted(at) => counted(words, usize::from(at)),
-            // Only a script may have none.
+            // Only a script may have no keys.
             Self::Script => words.get(2).map(|_| counted(words, 2).unwrap_or_default()),
             Self::TargetAndCounted => {
                 let sources = counted(words, 2)?;
@@ -71,9 +71,9 @@ impl Keys {
     }
 }
 
-/// As many keys as the word at `at` says, which are behind it. At least one.
+/// The keys after the word at `at`, which is their number. At least one.
 fn counted<'a>(words: &[&'a [u8]], at: usize) -> Option<Vec<&'a [u8]>> {
-    // As C's `atoi` reads it; less than none is none.
+    // As C's `atoi` reads the number; a negative number is 0.
     let number = words.get(at)?.trim_ascii_start();
     let digits = number.strip_prefix(b"+").unwrap_or(number).iter().take_while(|byte| byte.is_ascii_digit());
     let count = digits.fold(0_usize, |n, digit| n.saturating_mul(10).saturating_add(usize::from(digit - b'0')));
@@ -81,12 +81,12 @@ fn counted<'a>(words: &[&'a [u8]], at: usize) -> Option<Vec<&'a [u8]>> {
     (!keys.is_empty()).then(|| keys.to_vec())
 }
 
-/// The place behind `word`.
+/// The place after `word`.
 fn behind(words: &[&[u8]], word: &[u8]) -> Option<usize> {
     words.iter().position(|other| other.eq_ignore_ascii_case(word)).map(|at| at + 1)
 }
 
-/// The key behind the last `STORE` or `STOREDIST`, as the server looks for it: past the values of `BY`, `GET` and `LIMIT`.
+/// The key after the last `STORE` or `STOREDIST`. As in the server, the values of `BY`, `GET` and `LIMIT` are skipped.
 fn stored<'a>(words: &[&'a [u8]], from: usize) -> Option<&'a [u8]> {
     let mut found = None;
     let mut at = from;

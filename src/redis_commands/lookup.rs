@@ -8,15 +8,15 @@ use super::keys::Keys;
 use super::spec::{Spec, flag};
 use super::table::TABLE;
 
-/// Hashing a name and comparing it once is all that a command costs here.
+/// A look-up costs one hash and one comparison of the name.
 static INDEX: LazyLock<FxHashMap<&'static [u8], &'static Spec>> =
     LazyLock::new(|| TABLE.iter().map(|spec| (spec.name.as_bytes(), spec)).collect());
 
-/// No name in the table is as long, that of a subcommand with its command included.
+/// Every name in the table is shorter than this, also the name of a subcommand with its command.
 const LONGEST: usize = 40;
 
-/// Where a command has its key that is in no table, as nearly every command of Redis and of its modules has it. Where that is wrong a
-/// cluster answers `MOVED` or `CROSSSLOT`, so nothing is ever executed in the wrong place.
+/// The key of a command that is not in the table: the first argument, as in nearly every command of Redis and its modules. Where this is
+/// wrong, a cluster answers `MOVED` or `CROSSSLOT`, so no command is executed in the wrong place.
 const UNLISTED: Keys = Keys::Range(1, 1, 1);
 
 /// The row with this name, in any case of letters: `get`, or `client|list`.
@@ -29,8 +29,8 @@ pub fn named(name: &[u8]) -> Option<&'static Spec> {
     INDEX.get(&*lower).copied()
 }
 
-/// The row of the command that these words are. Where it has subcommands that is the row of the one that the second word names, and
-/// its own where none of them has that name.
+/// The row of the command in `words`. For a command with subcommands: the row of the subcommand that the second word names, or the row
+/// of the command where no subcommand has this name.
 #[must_use]
 pub fn find(words: &[&[u8]]) -> Option<&'static Spec> {
     let name = words.first().filter(|name| !name.contains(&b'|'))?;
@@ -50,7 +50,7 @@ fn subcommand(name: &[u8], sub: &[u8]) -> Option<&'static Spec> {
     named(full)
 }
 
-/// The keys of a command, given by its words: those by which a cluster is told where to execute it.
+/// The keys of the command in `words`, by which a cluster routes it.
 #[must_use]
 pub fn keys_of<'a>(words: &[&'a [u8]]) -> Vec<&'a [u8]> {
     match find(words).map_or(UNLISTED, |spec| spec.keys) {
@@ -83,14 +83,14 @@ mod tests {
     }
 
     #[test]
-    fn whatever_blocks_keeps_no_shared_connection() {
+    fn a_blocking_command_never_uses_the_shared_connection() {
         for spec in TABLE.iter().filter(|spec| spec.has(flag::BLOCKING)) {
             assert_ne!(spec.sharing, Sharing::Shared, "{}", spec.name);
         }
     }
 
     #[test]
-    fn a_subcommand_is_found_by_two_words_and_an_unknown_one_as_its_command() {
+    fn a_subcommand_is_found_by_two_words_and_an_unknown_subcommand_as_its_command() {
         let name = |line: &str| {
             let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
             find(&words).map(|spec| spec.name)
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_found_where_redis_has_them() {
+    fn keys_are_found_at_the_places_that_redis_defines() {
         for (command, expected) in [
             ("PING", ""),
             ("publish c m", ""),

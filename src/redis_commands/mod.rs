@@ -1,9 +1,9 @@
-//! What is known of the commands of Redis: one table, read by whoever sends them, routes them, or executes them.
+//! The properties of the commands of Redis, in one table. The connection, the cluster's routing and the embedded engine read it.
 //!
 //! | file | what |
 //! |---|---|
 //! | `table` | the table: one row for each command and subcommand |
-//! | `spec` | what a row says |
+//! | `spec` | the fields of a row |
 //! | `keys` | which words of a command are its keys |
 //! | `lookup` | the row of a command |
 //!

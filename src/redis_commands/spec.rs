@@ -1,8 +1,8 @@
-//! What a row of the table says.
+//! The fields of a row of the table.
 
 use super::keys::Keys;
 
-/// What a command is allowed to do, and when. Each is a flag of `COMMAND` in the server, unless its comment says otherwise.
+/// What a command may do, and when it is allowed. Each is a flag of `COMMAND` in the server, unless its comment says otherwise.
 pub mod flag {
     pub const WRITE: u16 = 1;
     pub const READ: u16 = 1 << 1;
@@ -22,11 +22,11 @@ pub mod flag {
     pub const MAY_REPLICATE: u16 = 1 << 9;
     /// Answered before a password is given.
     pub const NO_AUTH: u16 = 1 << 10;
-    /// Not shown to MONITOR. The server's own flag is about something else: who of a command and its caller shows it.
+    /// Not shown to MONITOR. The server's own flag has another meaning: whether the command or its caller shows it.
     pub const UNSEEN: u16 = 1 << 11;
     /// Answered while a script runs for too long.
     pub const WHILE_BUSY: u16 = 1 << 12;
-    /// Changes nothing, though the server does not call it a read: it may be sent a second time.
+    /// Changes nothing, although the server does not flag it as a read. The command may be sent twice.
     pub const REPEATABLE: u16 = 1 << 13;
 }
 
@@ -43,55 +43,55 @@ pub enum Timeout {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sharing {
     Shared,
-    /// It blocks, and needs a connection of its own.
+    /// The command blocks, and needs a connection of its own.
     Alone(Timeout),
-    /// It blocks, but is about the writes of the connection it comes on.
+    /// The command blocks, but is about the writes of its own connection.
     Waits,
-    /// It would change or end the connection for the others; the text says what to use instead.
+    /// The command would change or end the connection for the others. The text says what to use instead.
     Refused(&'static str),
 }
 
 /// Which masters of a cluster execute a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
-    /// The master of its first key's slot; any master where it has no key.
+    /// The master of the first key's slot; any master for a command without a key.
     OneMaster,
-    /// The masters of all its keys' slots, each with a part of it.
+    /// The masters of all keys' slots, each with a part of the command.
     BySlot(Merge),
     EveryMaster(Merge),
-    /// One master after the other; the cursor says which.
+    /// One master after another; the cursor says which.
     InTurn,
 }
 
-/// What the answers of several masters become.
+/// How the answers of several masters become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Merge {
     /// The elements of arrays, each at its key's place.
     Array,
     /// All elements of all arrays.
     Concat,
-    /// All texts, one behind the other.
+    /// All texts, concatenated.
     Text,
     Sum,
     Least,
-    /// Of each element of arrays the least.
+    /// The least of the elements at each place of the arrays.
     LeastOfEach,
     /// The first answer.
     AllOk,
 }
 
-/// What is known of a command, or of a subcommand.
+/// The properties of a command or a subcommand.
 #[derive(Clone, Copy, Debug)]
 pub struct Spec {
-    /// In lower case; of a subcommand with that of its command: `client|list`.
+    /// The name in lower case. The name of a subcommand starts with its command: `client|list`.
     pub name: &'static str,
-    /// How many words it takes, its name among them; a negative number is a minimum.
+    /// The number of words, with the name; a negative number is a minimum.
     pub arity: i8,
     pub flags: u16,
     pub keys: Keys,
     pub sharing: Sharing,
     pub reach: Reach,
-    /// Its place in the table.
+    /// The index in the table.
     pub number: u16,
 }
 
@@ -130,7 +130,7 @@ impl Spec {
         self
     }
 
-    /// Has it one of these flags?
+    /// Has the command one of these flags?
     #[must_use]
     pub fn has(&self, flags: u16) -> bool {
         self.flags & flags != 0
@@ -141,7 +141,7 @@ impl Spec {
         self.name.contains('|')
     }
 
-    /// Can it have so many words, its name among them?
+    /// Can the command have this number of words, with its name?
     #[must_use]
     pub fn fits(&self, words: usize) -> bool {
         let words = i32::try_from(words).unwrap_or(i32::MAX);

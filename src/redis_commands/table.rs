@@ -1,7 +1,7 @@
-//! Every command: its name, how many words it takes, what it may do, where its keys are, whether a shared connection can carry it,
-//! and which masters of a cluster execute it.
+//! Every command: its name, its number of words, its flags, its keys, whether a shared connection can carry it, and which masters of a
+//! cluster execute it.
 //!
-//! Commands of Redis 7.0, and those of later versions that this package knows.
+//! The table has the commands of Redis 7.0, and some of later versions.
 
 use super::keys::Keys;
 use super::spec::flag::{
@@ -437,7 +437,7 @@ const ROWS: &[Spec] = &[
     row("waitaof", 4, B, NONE).waits().every_master(Merge::LeastOfEach),
 ];
 
-/// All rows, those of subcommands behind that of their command.
+/// All rows. The rows of subcommands follow the row of their command.
 pub static TABLE: [Spec; ROWS.len()] = numbered();
 
 #[expect(clippy::large_stack_arrays, reason = "only the compiler has it on a stack")]

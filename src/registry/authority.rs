@@ -153,7 +153,7 @@ mod tests {
         assert!(authority.may_declare_at(after(5)));
         authority.sent_at(after(10));
         authority.sent_at(after(15));
-        assert!(!authority.may_declare_at(after(16)), "the first of them is not answered for six seconds");
+        assert!(!authority.may_declare_at(after(16)), "the first call has been unanswered for six seconds");
         authority.answered_at(after(16));
         assert!(!authority.may_declare_at(after(25)));
         assert!(authority.may_declare_at(after(26)));

@@ -105,7 +105,7 @@ impl Inner {
         self.authority.note_server_time(ms, self.manager.time_added());
     }
 
-    /// Sends a call whose reply nobody waits for.
+    /// Sends a call without waiting for its reply.
     pub(super) fn submit(self: &Arc<Self>, procedure: &'static Procedure, packed: Packed) {
         let reply = self.call(procedure, packed);
         lifecycle::spawn(async move {

@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_script_noted_is_apart_from_its_answer() {
+    fn the_notes_of_a_script_are_separate_from_its_answer() {
         let notes = vec![bulk("state"), bulk("w")];
         let answer = Reply::Array(vec![Reply::Int(1)]);
         let reply = Reply::Array(vec![bulk("damaged"), Reply::Array(notes.clone()), answer.clone()]);

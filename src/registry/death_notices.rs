@@ -1,4 +1,4 @@
-//! Notices of registrations that ended without their holder's doing, for features that gave the holder something.
+//! Notices of registrations that others than their holders ended, for features that have given something to the holder.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::connection::{Channel, ChannelKind, Listener, Manager, Message, Subscription};
+use crate::connection::{Channel, ChannelKind, ChannelMessage, Listener, Manager, Subscription};
 use crate::error::Result;
 use crate::keys::Namespace;
 use crate::keys::registry::Part;
@@ -26,7 +26,7 @@ pub struct DeathNotice {
 pub enum DeathCause {
     /// No heartbeat came in time, or the process ended without unregistering.
     Crashed,
-    /// Its id was registered again.
+    /// The worker's id was registered again.
     Superseded,
 }
 
@@ -56,7 +56,7 @@ pub fn listen_for_deaths(
 struct NoticeReader(Arc<dyn DeathListener>);
 
 impl Listener for NoticeReader {
-    fn message(&self, message: &Message) {
+    fn message(&self, message: &ChannelMessage) {
         // Anything else was not published by this package.
         if let Some(notice) = parse(&message.payload) {
             self.0.died(&notice);
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_death_is_read_whatever_its_workers_id_is() {
+    fn a_death_notice_is_read_for_any_worker_id() {
         let death = parse(&Bytes::from_static(b"c 17 a b\r\n\0c 1 x")).unwrap();
         assert_eq!(
             death,

@@ -1,4 +1,4 @@
-//! Leading a role: one candidate at a time leads, with a fencing token; a task of the I/O thread renews the lease.
+//! Leadership of a role: one candidate at a time leads, with a fencing token. A task of the I/O thread renews the lease.
 //!
 //! One task keeps a term from the election to its end. Here a term counts from before a renewal was sent, on this machine's
 //! monotonic clock; the server counts from when it executed the renewal. So a term ends here before it ends on the server.
@@ -17,7 +17,7 @@ use super::scripts;
 use super::worker::bool_reply;
 use super::{Inner, Registry};
 use crate::backoff::Backoff;
-use crate::connection::{Channel, ChannelKind, Command, Listener, Message, Packed, Sink};
+use crate::connection::{Channel, ChannelKind, ChannelMessage, Command, Listener, Packed, Sink};
 use crate::crossing::{Answer, Arg, Outcome};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lifecycle;
@@ -46,7 +46,7 @@ struct Open {
     leading: HashMap<u64, mpsc::UnboundedSender<Request>>,
 }
 
-/// What callers ask of the task that keeps a term.
+/// The requests to the task that keeps a term.
 #[derive(Debug)]
 enum Request {
     /// Answered when the term ends: with an error of kind `lease-lost`, unless the term was resigned.
@@ -102,7 +102,7 @@ impl Terms {
     }
 }
 
-/// One who wants to lead, or leads.
+/// A candidate, or the leader, of a role.
 #[derive(Clone, Debug)]
 struct Candidate {
     inner: Arc<Inner>,
@@ -175,7 +175,7 @@ struct Vacancy {
 }
 
 impl Listener for Vacancy {
-    fn message(&self, message: &Message) {
+    fn message(&self, message: &ChannelMessage) {
         if message.payload == self.role {
             self.free.notify_one();
         }
@@ -231,7 +231,7 @@ pub(super) fn elect(registry: &Registry, call: Call<'_>) {
     });
 }
 
-/// Stands until the candidate is elected or `wait` has passed; without `wait`, for ever; with a `wait` of zero, once.
+/// Stands until the candidate is elected or `wait` has passed; without `wait`, forever; with a `wait` of zero, once.
 async fn campaign(candidate: &Candidate, wait: Option<Duration>) -> Result<(i64, Instant)> {
     match wait {
         None => stand(candidate, false).await,

@@ -17,7 +17,7 @@ use super::scripts;
 use super::watch::WatchSession;
 use super::worker::Row;
 use super::{Inner, Registry, sweeper};
-use crate::connection::{Channel, ChannelKind, Listener, Message, Packed, Subscription};
+use crate::connection::{Channel, ChannelKind, ChannelMessage, Listener, Packed, Subscription};
 use crate::crossing::{Arg, Outcome};
 use crate::error::{Error, Result};
 use crate::keys::registry::Part;
@@ -37,7 +37,7 @@ const MAX_LIMIT: u64 = 10_000;
 struct WakeUp(Notify);
 
 impl Listener for WakeUp {
-    fn message(&self, _message: &Message) {
+    fn message(&self, _message: &ChannelMessage) {
         self.0.notify_one();
     }
 
@@ -81,7 +81,7 @@ pub(super) fn watch(registry: &Registry, call: Call<'_>) {
     });
 }
 
-/// Tries until it is subscribed and knows from where to read.
+/// Tries until the channel is subscribed and the position to read from is known.
 async fn start(
     inner: &Arc<Inner>,
     wake_up: &Arc<WakeUp>,
@@ -115,7 +115,7 @@ async fn start(
 
 async fn follow(inner: &Arc<Inner>, wake_up: &WakeUp, position: &mut Position) {
     loop {
-        // The first read comes at once: events before the subscription woke nobody.
+        // The first read comes at once, because events before the subscription caused no wake-up.
         while let Ok(true) = read_on(inner, position).await {}
         let look = inner.settings.interval.mul_f64(1.0 - fastrand::f64() / 10.0);
         tokio::select! {
@@ -398,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_is_what_lies_between_two_events_whatever_their_numbers() {
+    fn a_gap_is_the_number_of_events_between_two_events() {
         let position = |number| Position { id: Bytes::from_static(b"1-0"), number };
         for (last, next, missed) in [(0, 9, None), (4, 5, None), (4, 7, Some(2)), (7, 4, None), (5, 5, None)] {
             assert_eq!(position(last).missed_until(&position(next)), missed, "{last} {next}");

@@ -65,7 +65,7 @@ pub fn row(reply: Reply, now: f64) {
         assert_eq!(worker.id.as_bytes(), &texts[0][..], "metadata forge no id");
         assert_eq!(worker.epoch, state.epoch, "metadata forge no epoch");
         assert_eq!(worker.status, state.status, "metadata forge no status");
-        assert!(json.contains(&registered), "what a worker was registered with is worker as it is: {json}");
+        assert!(json.contains(&registered), "the definition is unchanged in the JSON: {json}");
     }
 }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::sync::{Mutex, MutexGuard};
 
-/// What a worker was registered with.
+/// The parts of a registration.
 #[derive(Debug)]
 pub(super) struct Registration {
     pub(super) id: Bytes,

@@ -3,7 +3,7 @@
 //! # Promises
 //!
 //! - Time is the server's, in every script. No clock of a client is ever compared with another.
-//! - All workers of a process send their heartbeats in one call, from the I/O thread, whatever the JavaScript thread does. A
+//! - All workers of a process send their heartbeats in one call, from the I/O thread, also while the JavaScript thread is blocked. A
 //!   heartbeat that changes nothing rewrites nothing.
 //! - Health is observed; status is declared. See `worker`.
 //! - A registration has an epoch, which is a fencing token: an earlier holder of an id can change nothing once the id is

@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_in_another_shape_is_none() {
+    fn a_state_in_another_form_is_refused() {
         for text in [
             &b"7 - 0"[..],
             b"\xff",
@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_told_only_if_every_part_of_it_can_have_been_written_by_a_registry() {
+    fn a_record_is_returned_only_if_a_registry_can_have_written_every_part_of_it() {
         let good = row("-", Some(1_250.0), None);
         let state = b"7 - 0.5 idle 0 4 0 250 700 3600000 p 1000 n 0";
         let of = |id: &'static [u8], state: &[u8], definition: &'static str, metadata: &'static str| {
@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn metadata_are_whatever_object_javascript_reads() {
+    fn metadata_are_any_object_that_javascript_reads() {
         let deep = format!(r#"{{"a":{}{}}}"#, "[".repeat(30_000), "]".repeat(30_000));
         for text in [&deep, r#"{"a":-1e3081}"#, r#"{"a\ud800":"\udc00"}"#] {
             assert!(is_object(text.as_bytes()), "{}", &text[..20.min(text.len())]);

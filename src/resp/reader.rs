@@ -1,8 +1,8 @@
 //! Assembles whole replies from the bytes that have arrived.
 //!
 //! The reader keeps the open aggregates, so it examines each byte once even if a reply arrives in a thousand reads. It allocates
-//! memory for bytes that have arrived, never for an announced length. Bulk strings are slices of the read buffer, so a reply costs no
-//! copy. The memory of a reply is limited; a reply that exceeds the limit is skipped.
+//! memory for bytes that have arrived, never for an announced length. Bulk strings are slices of the read buffer, so a reply
+//! costs no copy. The memory of a reply is limited; a reply that exceeds the limit is skipped.
 
 use bytes::{Bytes, BytesMut};
 
@@ -56,7 +56,8 @@ enum Step {
 }
 
 impl Reader {
-    /// A reader of replies of at most `limit` bytes each. The bytes on the wire count, and [`ELEMENT`] for each element of an aggregate.
+    /// A reader of replies of at most `limit` bytes each. The bytes on the wire count, and [`ELEMENT`] for each element of an
+    /// aggregate.
     #[must_use]
     pub fn new(limit: usize) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! What is done with one session: one script each.
+//! The calls for one session: one script each.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::options::Options;
 use crate::telemetry::Operation;
 use crate::verb::Call;
 
-/// The longest id of a session and name of a user, in bytes.
+/// The longest id of a session, and the longest name of a user, in bytes.
 const LONGEST_NAME: usize = 512;
 /// The most messages of a session.
 const MOST_MESSAGES: u64 = 10_000;
@@ -58,13 +58,13 @@ pub(super) fn digits(number: Option<u64>) -> String {
     number.map(|number| number.to_string()).unwrap_or_default()
 }
 
-/// What is asked of `create.lua`.
+/// The arguments of `create.lua`.
 pub(super) struct Creation<'a> {
     pub(super) id: &'a [u8],
     pub(super) json: &'a [u8],
     pub(super) ttl: u64,
     pub(super) user: &'a [u8],
-    /// For which time it is not taken over again, where it is of another store.
+    /// For a session of another store: for how long it is not taken over again, in ms.
     pub(super) taking: Option<u64>,
 }
 
@@ -77,7 +77,7 @@ impl Creation<'_> {
     }
 }
 
-/// Arguments: JSON, options as JSON. Gives the id and what became of it.
+/// Arguments: JSON, options as JSON. Returns the id and the outcome.
 pub(super) fn create(sessions: &Sessions, call: Call<'_>) {
     let sessions = sessions.clone();
     call.run(|call| {
@@ -100,7 +100,7 @@ pub(super) fn create(sessions: &Sessions, call: Call<'_>) {
     });
 }
 
-/// Arguments: id, whether it is touched.
+/// Arguments: id, whether the call touches the session.
 pub(super) fn load(sessions: &Sessions, call: Call<'_>) {
     sessions.send(call, false, record::session, |call| {
         let touches = match call.at(1) {
@@ -113,7 +113,7 @@ pub(super) fn load(sessions: &Sessions, call: Call<'_>) {
     });
 }
 
-/// Arguments: id, attempt. Reads for an update; each attempt after the first comes after a longer delay.
+/// Arguments: id, attempt. Reads the session for an update. Each attempt after the first waits for a longer delay.
 pub(super) fn read(sessions: &Sessions, call: Call<'_>) {
     let sessions = sessions.clone();
     call.run(|call| {
@@ -129,7 +129,7 @@ pub(super) fn read(sessions: &Sessions, call: Call<'_>) {
     });
 }
 
-/// Arguments: id, version, ms of its creation, JSON, ttlSec.
+/// Arguments: id, version, ms of the session's creation, JSON, ttlSec.
 pub(super) fn save(sessions: &Sessions, call: Call<'_>) {
     sessions.send(call, true, record::written, |call| {
         let (id, json) = (name(call, 0, "session.id")?, json(sessions, call, 3, "data")?);
@@ -141,7 +141,7 @@ pub(super) fn save(sessions: &Sessions, call: Call<'_>) {
     });
 }
 
-/// Arguments: id, ttlSec, whether it is touched though that is not due.
+/// Arguments: id, ttlSec, whether the call touches the session even if no touch is due.
 pub(super) fn touch(sessions: &Sessions, call: Call<'_>) {
     sessions.send(call, true, record::session, |call| {
         let (id, ttl) = (name(call, 0, "id")?, digits(call.ttl(1)?));
@@ -187,7 +187,7 @@ pub(super) fn degraded(sessions: &Sessions, call: Call<'_>) {
     });
 }
 
-/// Answers when Redis is back: true, or false if the manager was ended.
+/// Answers when Redis is back: true, or false if the manager was closed.
 pub(super) fn back(sessions: &Sessions, call: Call<'_>) {
     let reach = sessions.reach.clone();
     call.run(|_| {

@@ -1,4 +1,4 @@
-//! Ids of sessions and tokens of calls: 128 random bits each, of the operating system.
+//! Ids of sessions and tokens of calls: 128 random bits each, from the operating system.
 
 use uuid::Uuid;
 
@@ -6,12 +6,12 @@ use crate::keys::sessions::share_of;
 
 const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-/// How long a token is, as the scripts have it.
+/// The length of a token, which the scripts rely on.
 pub(super) const TOKEN: usize = 22;
 
-/// A token that no other call has.
+/// A unique token for a call.
 pub(super) fn token() -> String {
-    // 122 random bits; the other six are the version's.
+    // 122 random bits; the other six are the version.
     let mut bits = Uuid::new_v4().as_u128();
     let mut text = String::with_capacity(TOKEN);
     for _ in 0..TOKEN {
@@ -21,7 +21,7 @@ pub(super) fn token() -> String {
     text
 }
 
-/// A new id: 22 characters that nobody can guess and two more. In the share of `beside`, where one is given: the two are chosen so.
+/// A new id: 22 random characters and two more. With `beside` the last two are chosen so that the id is in the share of `beside`.
 pub(super) fn id(beside: Option<&[u8]>) -> String {
     let share = beside.map(share_of);
     loop {
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_new_id_is_in_the_share_of_the_old_one_and_is_another() {
+    fn a_new_id_is_in_the_share_of_the_old_id_and_differs_from_it() {
         let mut seen = std::collections::HashSet::new();
         for old in ["a", "", "of-a-user", "€"] {
             for _ in 0..100 {
@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_has_the_length_that_the_scripts_cut_it_by() {
+    fn a_token_has_the_length_that_the_scripts_rely_on() {
         assert!((0..100).all(|_| token().len() == TOKEN));
     }
 }

@@ -1,4 +1,4 @@
-//! A walk over all sessions of a store, a page at a time. It costs what a `SCAN` of the whole database does.
+//! A walk over all sessions of a store, a page at a time. It costs as much as a `SCAN` of the whole database.
 
 use super::Sessions;
 use crate::connection::{ScanOptions, Walk};
@@ -9,7 +9,7 @@ use crate::verb::Call;
 /// How many keys the server looks at in one batch.
 const BATCH: u64 = 512;
 
-/// Argument: where the walk stands; absent at its beginning. Gives where it stands then, null at its end, and ids.
+/// Argument: the cursor of the walk, absent at the start. Returns the next cursor, or null at the end, and ids.
 pub(super) fn page(sessions: &Sessions, call: Call<'_>) {
     let sessions = sessions.clone();
     call.run(|call| {

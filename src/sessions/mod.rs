@@ -1,12 +1,12 @@
-//! Sessions: state of a user or a dialogue, by id, that no late request spoils.
+//! Sessions: the state of a user or a dialogue, by id. A late request never overwrites a newer state.
 //!
 //! # Promises
 //!
 //! - A session's data, messages and marks are in one hash slot, and each call is one script. So a call happens as a whole or not at all.
 //!   What a call costs does not grow with what is stored.
-//! - The server's clock judges what has expired. Data and messages expire together, and nothing outlives the absolute end.
-//! - A save names a version and an incarnation. It changes nothing if the session was saved, destroyed or lost since. It never brings a
-//!   session back.
+//! - The server's clock decides what has expired. Data and messages expire together, and not after the absolute end.
+//! - A save names the version, and the time of the session's creation. It changes nothing if the session was saved, destroyed or lost
+//!   since. It never brings a session back.
 //! - Each call that writes may be sent twice: a repetition, known by its version and content or by its token, gets the same answer. So a
 //!   call whose answer was lost is sent again within its deadline.
 //! - Bad arguments are refused before anything is sent, with kind `config` naming them.
@@ -22,11 +22,11 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `calls` | what is done with one session: one script each |
+//! | `calls` | the calls for one session: one script each |
 //! | `users` | the list of a user's sessions |
 //! | `takeover` | sessions of another store, taken over |
 //! | `listing` | a walk over all sessions |
-//! | `reach` | whether Redis can be reached, for stores that go on without it |
+//! | `reach` | whether Redis can be reached, for stores that continue without Redis |
 //! | `settings`, `ids`, `record`, `scripts` | options, ids, replies as outcomes, and the scripts |
 
 mod calls;
@@ -56,7 +56,7 @@ pub struct Sessions {
     manager: Manager,
     namespace: Namespace,
     settings: Settings,
-    /// Where the store goes on without Redis.
+    /// Present where the store continues without Redis.
     reach: Option<Reach>,
 }
 
@@ -90,7 +90,8 @@ impl Class for Sessions {
 }
 
 impl Sessions {
-    /// A store on `manager`, in the namespace that the options name inside the manager's. `outlet` is told when Redis is back.
+    /// A store on `manager`, in the namespace that the options name inside the manager's namespace. `outlet` gets an event when Redis
+    /// is away.
     ///
     /// # Errors
     ///
@@ -114,7 +115,7 @@ impl Sessions {
         }
     }
 
-    /// Sends a command that may be sent twice; its reply becomes the answer.
+    /// Sends a command that may be sent twice, and answers the call with its reply.
     fn send(&self, call: Call<'_>, writes: bool, decode: Decode, pack: impl FnOnce(&Call<'_>) -> Result<Command>) {
         if self.reach.is_none() {
             return call.send(&self.manager, decode, pack);
@@ -129,7 +130,7 @@ impl Sessions {
         });
     }
 
-    /// The same, of a command that makes several steps.
+    /// As [`Sessions::send`], for a call with several steps.
     async fn run(&self, command: Command, decode: Decode) -> Result<Outcome> {
         decode(self.ask(command, true).await?, self.manager.metrics())
     }

@@ -1,4 +1,4 @@
-//! Whether Redis can be reached, for stores that go on without it.
+//! Whether Redis can be reached, for stores that continue without Redis.
 //!
 //! ```text
 //! near ────── a call finds no usable connection, or gets no answer ──► away        the face is told
@@ -6,9 +6,9 @@
 //! answered ── the face resumes ──────────────────────────────────────► near
 //! ```
 //!
-//! A call waits until Redis has been away for `after`, and no longer; later calls are refused at once, until the face resumes. A write is
-//! sent only over a usable connection: refused, it has done nothing. What was sent and lost its connection is sent again, because the scripts
-//! of this folder give the same call the same answer, and is waited for as long as any command.
+//! A call waits at most until Redis has been away for `after`. Later calls are refused at once, until the face resumes. A write is sent
+//! only on a usable connection, so a refused write has not been executed. A call that was sent on a lost connection is sent again,
+//! because the scripts of this folder give the same call the same answer. The time limit is that of any command.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,14 +23,14 @@ use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::lifecycle;
 use crate::resp::Reply;
 
-/// The delays between the questions whether Redis is back.
+/// The delays between the `PING`s that find out whether Redis is back.
 const BACKOFF: Backoff = Backoff { min: Duration::from_millis(20), max: Duration::from_millis(500) };
 
 /// A time without Redis.
 #[derive(Clone, Copy, Debug)]
 struct Outage {
     since: Instant,
-    /// What ended it, once it is known: Redis answers, or the manager is at its end.
+    /// The end of the outage, once it has come: Redis answers, or the manager is closed.
     end: Option<End>,
 }
 
@@ -40,7 +40,7 @@ enum End {
     Closed,
 }
 
-/// The way to Redis of one store. Cheap to clone.
+/// Whether one store can reach Redis. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Reach {
     manager: Manager,
@@ -65,7 +65,7 @@ impl Reach {
         let outcome = if writes {
             answer.await
         } else {
-            // Nothing of a read can have happened: it need not wait for its answer.
+            // A read changes nothing, so the call need not wait for the answer.
             tokio::select! {
                 outcome = answer => outcome,
                 refused = self.refused() => Err(refused),
@@ -74,19 +74,19 @@ impl Reach {
         outcome.inspect_err(|error| self.note(error))
     }
 
-    /// A call failed so: if Redis is away, it has been for long enough.
+    /// A call failed with `error`. If the error means that Redis is away, the outage counts as `after` old already.
     pub(super) fn note(&self, error: &Error) {
         if is_away(error) {
             self.leave(Instant::now().checked_sub(self.after).unwrap_or_else(Instant::now));
         }
     }
 
-    /// Passes while Redis can be reached.
+    /// Waits until Redis can be reached, or fails when Redis has been away for `after`.
     pub(super) async fn gate(&self) -> Result<()> {
         let state = self.manager.state();
         if matches!(state, State::Closed | State::Closing) || (state == State::Ready && self.outage.borrow().is_none())
         {
-            // Whoever ended the manager is told so by its own error.
+            // The call gets the manager's own error.
             return Ok(());
         }
         self.leave(Instant::now());
@@ -98,7 +98,7 @@ impl Reach {
         }
     }
 
-    /// Resolves when Redis has been away for `after`, which it is from when the connection is lost.
+    /// Resolves when Redis has been away for `after`, counted from the loss of the connection.
     async fn refused(&self) -> Error {
         let mut outage = self.outage.subscribe();
         loop {
@@ -117,7 +117,7 @@ impl Reach {
                 } else {
                     self.leave(Instant::now());
                 },
-                // The sender is this store's own.
+                // The wait cannot fail, because this value owns the sender.
                 _ = outage.changed() => {}
             }
         }
@@ -129,7 +129,7 @@ impl Reach {
             .with_delivery(Delivery::NotSent)
     }
 
-    /// Redis is away, unless that is known already. Whoever finds it first begins to ask for it.
+    /// Records that Redis is away since `since`, unless this is known already. The first call starts the `PING`s.
     fn leave(&self, since: Instant) {
         let is_first = self.outage.send_if_modified(|outage| {
             let is_first = outage.is_none();
@@ -144,14 +144,14 @@ impl Reach {
         }
     }
 
-    /// Asks until Redis answers, or the manager is ended.
+    /// Sends `PING`s until Redis answers, or the manager is closed.
     async fn watch(self) {
         let mut attempt = 0;
         let end = loop {
             match self.manager.ping().await {
                 Ok(_) => break End::Answered,
                 Err(error) if error.kind() == ErrorKind::Closed => break End::Closed,
-                // Nobody has the store any more.
+                // The store was dropped.
                 Err(_) if Arc::strong_count(&self.outage) == 1 => return,
                 Err(_) => {}
             }
@@ -165,7 +165,7 @@ impl Reach {
         });
     }
 
-    /// Resolves when Redis answers again; false if the manager was ended instead.
+    /// Resolves when Redis answers again; false if the manager was closed instead.
     pub(super) async fn back(&self) -> bool {
         let mut outage = self.outage.subscribe();
         let is_over = |outage: &Option<Outage>| outage.is_none_or(|outage| outage.end.is_some());
@@ -181,7 +181,7 @@ impl Reach {
     }
 }
 
-/// Does it say that Redis is away?
+/// Does `error` mean that Redis is away?
 fn is_away(error: &Error) -> bool {
     match error.kind() {
         ErrorKind::Connection | ErrorKind::Timeout => true,

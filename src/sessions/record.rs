@@ -1,4 +1,4 @@
-//! What scripts answer, as outcomes.
+//! Turns replies of scripts into outcomes.
 
 use bytes::Bytes;
 
@@ -7,7 +7,7 @@ use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::resp::Reply;
 use crate::telemetry::Metrics;
 
-/// A session, or null: `[version, JSON text, created, expires, user whose list is to be told or ""]`.
+/// A session, or null: `[version, JSON text, created, expires, user]`. `user` is the user whose list must get the session's entry, or "".
 pub(super) fn session(reply: Reply, _metrics: &Metrics) -> Result<Outcome> {
     match reply {
         Reply::Nil => Ok(Outcome::Null),
@@ -16,7 +16,7 @@ pub(super) fn session(reply: Reply, _metrics: &Metrics) -> Result<Outcome> {
     }
 }
 
-/// What became of a write, and the session where there is one: `[word, session or null]`.
+/// The outcome of a write, and the session where there is one: `[word, session or null]`.
 pub(super) fn written(reply: Reply, metrics: &Metrics) -> Result<Outcome> {
     let Reply::Array(parts) = reply else { return Err(Error::unexpected_reply()) };
     let mut parts = parts.into_iter();
@@ -27,7 +27,7 @@ pub(super) fn written(reply: Reply, metrics: &Metrics) -> Result<Outcome> {
     Ok(Outcome::List(vec![Outcome::Text(word), session(parts.next().unwrap_or(Reply::Nil), metrics)?]))
 }
 
-/// A number and the user whose list is to be told, or "".
+/// A number, and the user whose list must get the session's entry, or "".
 pub(super) fn counted(reply: Reply, _metrics: &Metrics) -> Result<Outcome> {
     let (count, user) = count_and_user(reply)?;
     Ok(Outcome::List(vec![Outcome::Number(count as f64), text(user)?]))

@@ -14,7 +14,7 @@ scripts! {
     TOUCH = "touch.lua";
 }
 
-// A user's list has a key of its own.
+// The scripts of a user's list have another key than the scripts of a session.
 scripts! {
     ENLIST = "enlist.lua";
     PAGE = "page.lua";

@@ -12,13 +12,13 @@ use crate::options::Options;
 const DEFAULT_TTL_MS: u64 = 86_400_000;
 const DEFAULT_TOUCH_MS: u64 = 60_000;
 const DEFAULT_MAX_BYTES: u64 = 256 * 1024;
-/// The largest value of a session or a message: Redis takes 512 MiB, and a script handles it as one.
+/// The largest value of a session or a message. Redis takes 512 MiB, but a script handles the value as a whole.
 const MOST_BYTES: u64 = 64 * 1024 * 1024;
 const DEFAULT_AWAY: Duration = Duration::from_millis(200);
 /// Ten years.
 const MOST_SECONDS: f64 = 315_360_000.0;
 
-/// How sessions of a store live. Spans are milliseconds, as the scripts take them.
+/// The settings of a store. Spans are in milliseconds, as the scripts take them.
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
     pub(super) namespace: Namespace,
@@ -26,7 +26,7 @@ pub(super) struct Settings {
     pub(super) absolute: Option<u64>,
     pub(super) touch_every: u64,
     pub(super) max_bytes: usize,
-    /// For how long Redis may be away until calls go without it; `None`: as long as for any command.
+    /// For how long Redis may be away before calls are answered without Redis; `None`: calls wait as long as any command.
     pub(super) away_after: Option<Duration>,
 }
 

@@ -1,7 +1,7 @@
-//! Sessions of another store: JSON in a string under a key of its own, read once and taken over.
+//! Takes sessions over from another store. The other store has each session as JSON in a string with its own key.
 //!
-//! The other key stays as it is until it expires, so that processes that still use the other store find it. A session that was destroyed here, or
-//! was taken over before, is not taken over again.
+//! The other key stays unchanged until it expires, so that processes with the other store still find it. A session that was destroyed
+//! in this store, or was taken over before, is not taken over again.
 
 use super::calls::{Creation, name};
 use super::{Sessions, record};
@@ -11,15 +11,15 @@ use crate::error::{Error, Result};
 use crate::resp::Reply;
 use crate::verb::Call;
 
-/// For how long it is remembered that a session was taken over, in spans of a session.
+/// For how long a takeover is remembered: this many times the span of the session.
 const SPANS: u64 = 2;
 
-/// The key of the other store.
+/// The session's key in the other store.
 fn other<'a>(call: &Call<'a>, id: &'a [u8], prefix: usize) -> Result<Vec<u8>> {
     Ok([call.text(prefix, "importFrom")?, id].concat())
 }
 
-/// Arguments: id, prefix of the other store. Gives what became of it, as creating one does; null where the other store has none.
+/// Arguments: id, prefix of the other store. Returns the outcome as `create` does; null where the other store has no such session.
 pub(super) fn take_over(sessions: &Sessions, call: Call<'_>) {
     let sessions = sessions.clone();
     call.run(|call| {
@@ -33,7 +33,7 @@ pub(super) fn take_over(sessions: &Sessions, call: Call<'_>) {
                 Reply::Nil => return Ok(Outcome::Null),
                 _ => return Err(Error::unexpected_reply()),
             };
-            // Its own time is kept.
+            // The session keeps its remaining time.
             let left = Packed::sized(size).begin(2, b"PTTL").word(&key).reads(operation);
             let ttl = match sessions.ask(left, false).await? {
                 Reply::Int(ms) if ms > 0 => u64::try_from(ms).unwrap_or(sessions.settings.ttl),
@@ -49,7 +49,7 @@ pub(super) fn take_over(sessions: &Sessions, call: Call<'_>) {
     });
 }
 
-/// Arguments: id, prefix of the other store. Deletes what that has.
+/// Arguments: id, prefix of the other store. Deletes the session in the other store.
 pub(super) fn forget(sessions: &Sessions, call: Call<'_>) {
     let sessions = sessions.clone();
     call.run(|call| {

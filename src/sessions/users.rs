@@ -1,4 +1,4 @@
-//! The list of a user's sessions, and what has to do with it. How it stays right is said in the folder's `mod.rs`.
+//! The lists of users' sessions. The folder's `mod.rs` explains how a list stays correct.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -15,22 +15,22 @@ use crate::resp::Reply;
 use crate::telemetry::Operation;
 use crate::verb::Call;
 
-/// How many entries are looked at when one is written.
-const LOOKED_AT: u64 = 2;
+/// How many entries are checked when one is written.
+const CHECKED: u64 = 2;
 /// How many entries a page has.
 const PAGE: u64 = 100;
-/// The least age of an entry without a session that leaves the list: its session may be about to be created.
+/// The least age of an entry without a session to be removed. The session of a younger entry may be about to be created.
 const LEAST_AGE: Duration = Duration::from_mins(1);
-/// For how long at least a destroyed session stays marked: longer than any call that began before may take.
+/// The least time for which a destroyed session stays marked. It is longer than any call that began before may take.
 const LEAST_MARK: Duration = Duration::from_mins(10);
 
-/// An entry of a list, and the session behind it, if it is that user's.
+/// An entry of a list, and its session, if the session belongs to the user.
 struct Entry {
     id: Bytes,
     session: Option<Outcome>,
 }
 
-/// The place in a list behind an entry.
+/// The place in a list after an entry.
 #[derive(Default)]
 struct Place {
     last: Bytes,
@@ -47,30 +47,30 @@ impl Sessions {
         self.settings.ttl.max(u64::try_from(least.as_millis()).unwrap_or(u64::MAX))
     }
 
-    /// Writes a session that may live for `ttl` ms into the list of its user.
+    /// Writes the entry of a session into the list of its user. The session may live for `ttl` ms.
     pub(super) async fn enter(&self, user: &[u8], id: &[u8], ttl: u64) -> Result<()> {
         let list = self.namespace.sessions_of(user);
         let age = self.age().as_millis().to_string();
-        // A session tells the list once in `touch_every`: if that comes late, or is lost once, the list is still there.
+        // A session writes its entry once in `touch_every`. The list outlives a write that is late, or that is lost once.
         let stays = ttl.saturating_add(self.settings.touch_every.saturating_mul(3)).to_string();
         let packed = Packed::sized(list.len() + id.len() + 128)
             .script(&scripts::ENLIST, 1, 4)
             .word(&list)
             .words([id, stays.as_bytes(), age.as_bytes()])
-            .number(LOOKED_AT);
+            .number(CHECKED);
         let reply = self.ask(packed.runs_repeatable(operation(), &scripts::ENLIST), true).await?;
         let Reply::Array(old) = reply else { return Err(Error::unexpected_reply()) };
         let old: Vec<_> =
             old.into_iter().filter_map(|id| if let Reply::Bulk(id) = id { Some(id) } else { None }).collect();
         if !old.is_empty() {
             let (sessions, user) = (self.clone(), Bytes::copy_from_slice(user));
-            // Nobody waits for it: what is not tidied now is looked at next time.
+            // The call does not wait for the check. If it fails, the next write checks the entries again.
             lifecycle::spawn(async move { drop(sessions.look(&user, old).await) });
         }
         Ok(())
     }
 
-    /// Looks which of the sessions are there and are the user's, and says so in the list.
+    /// Checks which of the sessions exist and belong to the user, and updates the list.
     async fn look(&self, user: &Bytes, ids: Vec<Bytes>) -> Result<Vec<Entry>> {
         let looks: Vec<Command> = ids
             .iter()
@@ -91,7 +91,8 @@ impl Sessions {
         Ok(entries)
     }
 
-    /// Says in the list of a user which sessions are there; of an entry of that age the session is not about to be created.
+    /// Updates the list of a user. `signs` says which sessions exist. Entries without a session are removed from the age `age` on, because
+    /// the session of a younger entry may be about to be created.
     async fn tidy<'a>(
         &self,
         user: &[u8],
@@ -112,12 +113,12 @@ impl Sessions {
         self.ask(packed.runs_repeatable(operation(), &scripts::TIDY), true).await.map(drop)
     }
 
-    /// The answers to commands of any number, sent together.
+    /// The answers to any number of commands, which are sent together.
     async fn ask_all(&self, commands: Vec<Command>) -> Result<Vec<Reply>> {
         if let Some(reach) = &self.reach {
             reach.gate().await?;
         }
-        // Accepted now, all of them.
+        // All commands are accepted before the first answer is awaited.
         let asked: Vec<_> = commands.into_iter().map(|command| self.manager.call(command)).collect();
         let mut replies = Vec::with_capacity(asked.len());
         for answer in asked {
@@ -130,7 +131,7 @@ impl Sessions {
         Ok(replies)
     }
 
-    /// The next page of a list, and the place behind it; none where the list ends.
+    /// The next page of a list, and the place after it; `None` at the end of the list.
     async fn ids(&self, user: &[u8], place: &Place) -> Result<(Vec<Bytes>, Option<Place>)> {
         let list = self.namespace.sessions_of(user);
         let packed = Packed::sized(list.len() + place.last.len() + 64)
@@ -150,14 +151,14 @@ impl Sessions {
         Ok((ids, next))
     }
 
-    /// Destroys a session, that user's if one is named. Gives whether there was one.
+    /// Destroys a session; with a user only a session of this user. Returns whether there was one.
     async fn end(&self, id: &[u8], user: &[u8], operation: Operation) -> Result<bool> {
         let (token, stays) = (ids::token(), self.mark_for().to_string());
         let packed = script(self, &scripts::DESTROY, id, [token.as_bytes(), stays.as_bytes(), user]);
         let reply = self.ask(packed.runs_repeatable(operation, &scripts::DESTROY), true).await?;
         let (was_there, owner) = record::count_and_user(reply)?;
         if user.is_empty() && !owner.is_empty() {
-            // The session is destroyed; an entry that stays is found to be without one.
+            // The session is destroyed. If its entry stays, a later check removes it.
             let (sessions, id) = (self.clone(), Bytes::copy_from_slice(id));
             lifecycle::spawn(async move {
                 drop(sessions.tidy(&owner, Duration::ZERO, std::iter::once((false, &id))).await);
@@ -167,7 +168,7 @@ impl Sessions {
     }
 }
 
-/// The operation of what the list takes.
+/// The operation of the list's scripts.
 fn operation() -> Operation {
     static OPERATION: std::sync::LazyLock<Operation> = std::sync::LazyLock::new(|| Operation::named("sessions.users"));
     *OPERATION
@@ -182,7 +183,7 @@ pub(super) fn destroy(sessions: &Sessions, call: Call<'_>) {
     });
 }
 
-/// Argument: id. Gives the new id and the session, or null.
+/// Argument: id. Returns the new id and the session, or null.
 pub(super) fn regenerate(sessions: &Sessions, call: Call<'_>) {
     let sessions = sessions.clone();
     call.run(|call| {
@@ -226,7 +227,7 @@ fn renaming(sessions: &Sessions, old: &[u8], new: &[u8], operation: Operation) -
         .runs_repeatable(operation, &scripts::REGENERATE)
 }
 
-/// Argument: user. Gives `[id, session]` of each of the user's sessions.
+/// Argument: user. Returns `[id, session]` for each of the user's sessions.
 pub(super) fn of_user(sessions: &Sessions, call: Call<'_>) {
     let sessions = sessions.clone();
     call.run(|call| {
@@ -249,7 +250,7 @@ pub(super) fn of_user(sessions: &Sessions, call: Call<'_>) {
     });
 }
 
-/// Arguments: user, options as JSON. Gives how many sessions there were.
+/// Arguments: user, options as JSON. Returns how many sessions there were.
 pub(super) fn destroy_of_user(sessions: &Sessions, call: Call<'_>) {
     let sessions = sessions.clone();
     call.run(|call| {
@@ -267,7 +268,7 @@ pub(super) fn destroy_of_user(sessions: &Sessions, call: Call<'_>) {
                 for id in &gone {
                     destroyed += u32::from(sessions.end(id, &user, operation).await?);
                 }
-                // Marked, none of them can be created any more.
+                // After the mark none of these sessions can be created any more.
                 sessions.tidy(&user, Duration::ZERO, gone.iter().map(|id| (false, id))).await?;
                 match next {
                     Some(next) => place = next,
@@ -278,7 +279,7 @@ pub(super) fn destroy_of_user(sessions: &Sessions, call: Call<'_>) {
     });
 }
 
-/// Arguments: user, id, ms of expiry from now. Writes an entry anew.
+/// Arguments: user, id, ms of expiry from now. Writes an entry again.
 pub(super) fn enlist(sessions: &Sessions, call: Call<'_>) {
     let sessions = sessions.clone();
     call.run(|call| {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::sync::{Mutex, MutexGuard};
 
-/// By topic and by group.
+/// The lag of each group, by topic and by group.
 pub type LagSnapshot = BTreeMap<String, BTreeMap<String, u64>>;
 
 /// Unacknowledged messages of the groups that this process consumes.

@@ -1,7 +1,8 @@
 //! Metrics: counters, gauges and histograms of one manager.
 //!
 //! An update is a relaxed atomic addition. No key, value or payload is ever recorded: operations are labelled by the names in
-//! [`operation`]: the first 512 names, then `other`. The one exception: lag is labelled by the names of the topics and groups that this process consumes.
+//! [`operation`]: the first 512 names, then `other`. The one exception is lag, which is labelled by the names of the topics and groups
+//! that this process consumes.
 
 mod histogram;
 mod lag;
@@ -84,7 +85,7 @@ pub struct Metrics {
     pub cache_misses: Counter,
     /// Messages that the server accepted.
     pub bus_published: Counter,
-    /// Messages given to handlers and iterators; a message that two of them get counts twice.
+    /// Messages given to handlers and iterators. A message that two of them get counts twice.
     pub bus_delivered: Counter,
     /// Live messages dropped because too many waited, or because they were longer than a reply may be.
     pub bus_dropped: Counter,
@@ -105,7 +106,7 @@ pub struct Metrics {
     /// Workers of this process that are registered.
     pub registry_workers: Gauge,
     pub registry_heartbeats: Counter,
-    /// Registrations of this process that ended without its doing.
+    /// Registrations of this process that others ended.
     pub registry_fenced: Counter,
     /// Damaged records of a registry.
     pub registry_malformed: Counter,
@@ -124,17 +125,17 @@ pub struct Metrics {
     pub queue_given_away: Counter,
     /// Damaged records and keys of queues that this process' workers found.
     pub queue_damaged: Counter,
-    /// Jobs whose lease was lost while they were in hand.
+    /// Jobs whose lease was lost while a worker had them.
     pub queue_leases_lost: Counter,
     /// Calls about sessions that were answered without Redis.
     pub session_degraded: Counter,
-    /// Writes of sessions that somebody was faster than.
+    /// Writes of sessions that were refused because another caller had written first.
     pub session_conflicts: Counter,
     /// Checkpoints that were saved.
     pub checkpoint_saves: Counter,
-    /// Saves that somebody else was faster with.
+    /// Saves that were refused because another caller had saved first.
     pub checkpoint_conflicts: Counter,
-    /// Writes that were refused because the thread is somebody else's.
+    /// Writes that were refused because another owner has the thread.
     pub checkpoint_fenced: Counter,
     /// Interrupted threads that this process took over.
     pub checkpoint_resumed: Counter,

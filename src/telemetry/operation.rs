@@ -1,4 +1,4 @@
-//! The names under which durations are recorded: a closed set, so that a metric's labels are bounded.
+//! The names of operations whose durations are recorded. They are a closed set, so that a metric's labels are bounded.
 //!
 //! The table of commands or a feature interns each name once. The first [`CAPACITY`] names have a histogram each; later names share
 //! `other`.

@@ -1,4 +1,4 @@
-//! What may differ between the two, and why.
+//! The allowed differences between the two sides, and their reasons.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -33,7 +33,7 @@ pub(crate) enum Normal {
     Pick,
 }
 
-/// Every allowed difference, and why it is one.
+/// Every allowed difference, and its reason.
 pub(crate) const ALLOWED: &[(&str, Normal, &str)] = &[
     ("smembers", Normal::Sorted, "a set has no order"),
     ("sunion", Normal::Sorted, "a set has no order"),
@@ -75,11 +75,11 @@ pub(crate) const ALLOWED: &[(&str, Normal, &str)] = &[
     ("command docs", Normal::Kind, "another list of commands"),
 ];
 
-/// The same reply, as far as `command` allows; `before` are the replies to the command before it.
+/// Are the replies equal, apart from the differences that `command` allows? `before` are the replies to the command before.
 pub(crate) fn same(command: &Args, before: Option<(&Value, &Value)>, real: &Value, engine: &Value) -> bool {
     let words: Vec<String> = command.iter().take(2).map(|w| String::from_utf8_lossy(w).to_lowercase()).collect();
     let whole = words.join(" ");
-    // What a script hands on has the order of what it was given: a large hash's own.
+    // The reply of a script has the order of its source, which for a large hash is any order.
     let hands_on = words[0].starts_with("eval")
         && words.get(1).is_some_and(|script| script.contains("redis.call('hgetall', keys[1])"));
     if hands_on {
@@ -92,7 +92,7 @@ pub(crate) fn same(command: &Args, before: Option<(&Value, &Value)>, real: &Valu
     if let Some((pattern, (kind, _))) = by.zip(before).filter(|_| words[0].starts_with("sort"))
         && (kind.text == b"set" || kind.text == b"zset" && pattern.contains(&b'*'))
     {
-        // A part of what has no order may be any part of that size.
+        // A part of an unordered collection may be any part of this size.
         let is_part = command.iter().any(|word| word.eq_ignore_ascii_case(b"limit"));
         rule = Some(if is_part { Normal::Size } else { Normal::Sorted });
     }

@@ -1,21 +1,20 @@
-//! Several clients of one side: one acts at a time, and what every one of them has received is collected before the
-//! next one does.
+//! Several clients of one side. One client acts at a time. Before the next client acts, the replies of all clients are collected.
 //!
-//! What makes that certain is one more connection. A single-threaded server that has answered it twice has, before the
-//! second answer, read and written everything that was there at the first. The embedded engine needs one answer: it
-//! takes messages in the order of sending.
+//! One more connection makes this reliable. When a single-threaded server has answered on this connection twice, it has read and written,
+//! before the second answer, everything that was there at the first. One answer of the embedded engine is enough, because it takes
+//! messages in the order of sending.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::sides::{Args, Connection, Server, encode, engine};
 use crate::value::Value;
 
-/// What happens in one step.
+/// One step.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Step {
     /// Client `.0` sends a command. A word `@n` stands for the id of client `n`.
     Send(usize, Args),
-    /// As much time passes as the deadlines of [`super::interleavings`] need.
+    /// The time passes that the deadlines of [`super::interleavings`] need.
     Elapse,
 }
 
@@ -30,7 +29,7 @@ pub(crate) struct Interleaving {
 /// How much time [`Step::Elapse`] takes, in milliseconds of the side's own clock.
 pub(crate) const ELAPSED: i64 = 130;
 
-/// What each client has received after a step, and whether it is still connected.
+/// The replies that each client has received after a step, and whether the client is still connected.
 pub(crate) type Seen = Vec<(Vec<u8>, bool)>;
 
 struct Member {
@@ -55,7 +54,7 @@ impl Side {
         }
     }
 
-    /// What every client saw after every step.
+    /// The replies of every client after every step.
     pub(crate) fn play(&self, interleaving: &Interleaving) -> Vec<Seen> {
         let connect = self.connector();
         let mut control = connect();
@@ -76,7 +75,7 @@ impl Side {
             fence(&mut control);
             seen.push(members.iter_mut().map(collect).collect());
         }
-        // Nobody who waits may be left to take what the next interleaving pushes.
+        // No waiting client may remain, because it would take the elements that the next interleaving pushes.
         for member in &mut members {
             control.send(&encode(&[vec![b"CLIENT".to_vec(), b"KILL".to_vec(), b"ID".to_vec(), member.id.clone()]]));
             control.reply();

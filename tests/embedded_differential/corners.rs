@@ -1,5 +1,5 @@
-//! What random sequences rarely meet: options that few use, and what is refused. Each sequence is one of commands, a line each, with words as
-//! redis-cli takes them.
+//! Cases that random sequences rarely reach: rarely used options, and refusals. Each sequence is a list of commands, one in each line, with
+//! words as redis-cli takes them.
 
 /// The words of a line. In double quotes `\n`, `\r`, `\t`, `\a`, `\b` and `\xff` stand for bytes; in single quotes nothing does.
 pub(crate) fn words(line: &str) -> Vec<Vec<u8>> {

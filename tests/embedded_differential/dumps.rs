@@ -1,9 +1,9 @@
-//! DUMP and RESTORE across the two: what either writes the other reads.
+//! DUMP and RESTORE across the two sides: each side reads the dumps of the other.
 
 use crate::sides::{Connection, Server, command, encode, engine};
 use crate::value::Value;
 
-/// What makes a key, in each encoding Redis 7.0 has for its type.
+/// Commands that make a key, in each encoding that Redis 7.0 has for its type.
 fn keys() -> Vec<(&'static str, Vec<String>)> {
     let long = "x".repeat(5000);
     let many = |verb: &str, item: &dyn Fn(usize) -> String| {
@@ -74,13 +74,13 @@ fn carry(from: &mut Connection, to: &mut Connection) {
 }
 
 #[test]
-fn what_a_real_server_dumps_the_engine_restores() {
+fn the_engine_restores_dumps_of_a_real_server() {
     let server = Server::start("dumps");
     carry(&mut server.connect(), &mut engine(None));
 }
 
 #[test]
-fn what_the_engine_dumps_a_real_server_restores() {
+fn a_real_server_restores_dumps_of_the_engine() {
     let server = Server::start("restores");
     carry(&mut engine(None), &mut server.connect());
 }

@@ -69,7 +69,7 @@ impl Generator {
 
     fn key(&mut self, certain: bool) -> Vec<u8> {
         let family = match self.family {
-            // Nothing else is done with these: how they are stored can be seen, and differs.
+            // No other command uses these keys, because it would show how they are stored, which differs.
             f @ ("y" | "p") => f,
             f @ ("s" | "h" | "l" | "t" | "z" | "x" | "g") if certain || self.rng.u8(..) > 20 => f,
             _ => *self.pick(&["s", "h", "l", "t", "z", "x", "g"].each_ref()),
@@ -100,7 +100,7 @@ impl Generator {
             "X" => {
                 self.pick(&["1-1", "2-2", "3", "5-*", "0", "7-0", "1-2", "9-9", "4-0", "6-1", "0-0", "bad"]).to_owned()
             }
-            // Far off also where it counts milliseconds: a busy machine takes its time.
+            // Far away also in milliseconds, because a busy machine is slow.
             "E" => self.pick(&["100000", "1000000", "500000", "0", "-1", "99999999999999999"]).to_owned(),
             "P" => self.pick(&["100000", "9999999", "0", "-5"]).to_owned(),
             "R" => self.pick(&["*", "s*", "?1", "[a-c]*", "*\\**", "nothing", ""]).to_owned(),
@@ -132,14 +132,14 @@ impl Generator {
         args
     }
 
-    /// Changes a command into what its author did not mean.
+    /// Mutates a command.
     fn mutate(&mut self, args: &mut Args) {
         match self.rng.u8(..100) {
             0..2 if args.len() > 1 => {
                 args.pop();
             }
             2..4 => args.push(self.value()),
-            // An estimate under a name that another command reads would be seen to be stored otherwise.
+            // If another command read this key, it would show that the estimate is stored in another form.
             4..8 if args.len() > 1 && self.family != "p" => {
                 let at = self.rng.usize(1..args.len());
                 args[at] = self.value();
@@ -159,7 +159,7 @@ impl Generator {
         match &mut unit[..] {
             [command] if family == "y" && command[0] == b"zadd" => {}
             [command] => self.mutate(command),
-            // Asked for the comparison only.
+            // The command is for the comparison only.
             [asked, command] if asked[0] == b"type" => self.mutate(command),
             _ => {}
         }
@@ -176,22 +176,22 @@ impl Generator {
     }
 }
 
-/// There is one user, and the real server is used by the next sequence too.
+/// Subcommands of ACL that are left out. They would change the only user, which the next sequence on the same real server needs.
 const CHANGES_USERS: &[&str] = &["setuser", "deluser", "load", "save", "genpass", "help", "log"];
 
-/// Leaves out what two servers cannot agree on by chance, or what would hold the test up.
+/// Leaves out commands whose results differ by chance, or that would stop the test.
 fn comparable(args: &Args) -> bool {
     let name = String::from_utf8_lossy(&args[0]).to_lowercase();
     let word = |i: usize| args.get(i).map(|a| String::from_utf8_lossy(a).to_lowercase()).unwrap_or_default();
     match name.as_str() {
-        // Timeouts that mutation turned into an eternity.
+        // Mutation can make a timeout very long.
         "blpop" | "brpop" | "blmove" | "brpoplpush" | "bzpopmin" | "bzpopmax" => {
             args.last().is_some_and(|a| a == b"0.01")
         }
         "blmpop" | "bzmpop" => word(1) == "0.01",
         "wait" => word(1) == "0",
         "xread" | "xreadgroup" => !args.iter().enumerate().any(|(i, a)| a == b"block" && word(i + 1) != "10"),
-        // As many repeats as one likes of a number that mutation made.
+        // Mutation can make a number of repetitions very large.
         "srandmember" | "hrandfield" | "zrandmember" => word(2).len() < 6,
         // Ids from the clock.
         "xadd" => !args.iter().any(|a| a == b"*"),
@@ -208,7 +208,7 @@ fn comparable(args: &Args) -> bool {
                 )
         }
         "scan" | "sscan" | "hscan" | "zscan" => word(if name == "scan" { 1 } else { 2 }) == "0",
-        // What is not sorted has an order only where a template sees to that.
+        // An unsorted result has an order only where a template ensures it.
         "sort" | "sort_ro" => {
             let pattern = args.iter().position(|word| word == b"by").and_then(|at| args.get(at + 1));
             pattern.is_none_or(|pattern| pattern == b"nosort" || pattern.contains(&b'*'))
@@ -216,7 +216,7 @@ fn comparable(args: &Args) -> bool {
         "script" => !matches!(word(1).as_str(), "flush" | "kill" | "debug"),
         "command" | "slowlog" => args.len() == 2 || word(1) == "getkeys" || word(1) == "get",
         "acl" => !CHANGES_USERS.contains(&word(1).as_str()),
-        // Redis writes a sorted set in place of the cells it looks through, and a count takes the first ones it finds.
+        // Redis writes a sorted set cell by cell, and a count takes the first members that it finds.
         "geosearch" | "georadius" | "georadius_ro" | "georadiusbymember" | "georadiusbymember_ro" => {
             let words: Vec<String> = (0..args.len()).map(word).collect();
             let has = |w: &str| words.iter().any(|word| word == w);

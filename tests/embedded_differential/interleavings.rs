@@ -12,7 +12,7 @@ const WAKING: &str = include_str!("interleavings/waking.txt");
 const TRANSACTIONS: &str = include_str!("interleavings/transactions.txt");
 const CHANNELS: &str = include_str!("interleavings/channels.txt");
 
-/// What an interleaving is about: its templates, and how much each counts.
+/// The subject of an interleaving: its templates, and their weights.
 const THEMES: &[&[(&str, usize)]] = &[
     &[(WAITING, 4), (WAKING, 5)],
     &[(WAITING, 2), (WAKING, 2), (TRANSACTIONS, 5)],

@@ -1,7 +1,7 @@
 //! The embedded engine against a real `redis-server`: random commands on both, replies compared.
 //!
 //! - One client: sequences from templates that name every command (`generator`, `sequences`).
-//! - What random sequences rarely meet, as fixed ones (`corners`).
+//! - Fixed sequences for cases that random sequences rarely reach (`corners`).
 //! - Several clients: interleavings of pub/sub, waiting, WATCH and expiry (`interleavings`, `clients`).
 //!
 //! `EMBEDDED_SEED` (default: fixed), `EMBEDDED_SEQUENCES` (default 3000) and `EMBEDDED_INTERLEAVINGS` (default 1500)
@@ -35,10 +35,10 @@ fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
 }
 
-/// Servers and threads that share the work: most of the time goes into waiting for timeouts.
+/// The number of servers and threads that share the work. Most of the time is spent waiting for timeouts.
 const THREADS: u64 = 6;
 
-/// What one seed was found to differ in, said so that it can be run again.
+/// The difference that a seed has found, with the command to run it again.
 type Comparison = Box<dyn FnMut(u64) -> Option<String>>;
 
 /// When the first comparison began, before it started a server.
@@ -91,7 +91,7 @@ fn rare_options_and_refusals_are_answered_as_a_real_server_answers_them() {
     assert!(found.is_empty(), "{} differences:\n{}", found.len(), found.join("\n"));
 }
 
-/// The first step after which the clients of the two sides have not seen the same.
+/// The first step after which the clients of the two sides have different replies.
 fn first_difference(real: &Side, engine: &Side, play: &Interleaving) -> Option<(usize, Seen, Seen)> {
     let (expected, got) = (real.play(play), engine.play(play));
     let mut steps = play.steps.iter().zip(expected.iter().zip(&got));
@@ -131,7 +131,7 @@ fn shown_seen(seen: &Seen) -> String {
 }
 
 #[test]
-fn several_clients_see_what_those_of_a_real_server_see() {
+fn several_clients_get_the_replies_of_a_real_server() {
     compare(number("EMBEDDED_INTERLEAVINGS", 1500), |thread| {
         let real = Side::Real(Server::start(&format!("clients-{thread}")));
         Box::new(move |seed| {

@@ -1,8 +1,8 @@
-//! Random picks, compared by what they promise instead of byte for byte: members of what is there, as many as asked
-//! for, distinct unless the count is negative.
+//! Random picks, compared by their properties instead of byte for byte: they are members of the collection, have the requested number, and
+//! are distinct unless the count is negative.
 //!
-//! A pick is generated right after the command that shows all there is to pick from, and what SPOP left is deleted
-//! after it, so the two sides do not drift apart.
+//! A pick is generated right after a command that shows the whole collection. After an SPOP the rest is deleted, so that the two sides stay
+//! equal.
 
 use crate::sides::Args;
 use crate::value::Value;
@@ -10,11 +10,11 @@ use crate::value::Value;
 /// Two picks that could have been made from the same collection.
 pub(crate) fn alike(real: &Value, engine: &Value) -> bool {
     let shape = |v: &Value| (v.kind, v.items.iter().map(|i| (i.kind, i.items.len())).collect::<Vec<_>>());
-    // A bulk is any member; whatever else comes in its place must be the same.
+    // A bulk is any member; any other reply must be equal.
     shape(real) == shape(engine) && (real.kind == b'$' || real.text == engine.text)
 }
 
-/// The elements of a collection with what belongs to each: a hash's value, a sorted set's score.
+/// The elements of a collection with their values (of a hash) or scores (of a sorted set).
 fn elements(all: &Value, paired: bool) -> Vec<(&Value, Option<&Value>)> {
     if !paired {
         return all.items.iter().map(|item| (item, None)).collect();
@@ -25,7 +25,7 @@ fn elements(all: &Value, paired: bool) -> Vec<(&Value, Option<&Value>)> {
     all.items.chunks(2).map(|pair| (&pair[0], pair.get(1))).collect()
 }
 
-/// Whether a side's own collection, `all`, could have given `got`. Without `all` (a mutation took it away) anything could.
+/// Can the side's collection `all` have given `got`? Without `all` (a mutation removed it) any reply is possible.
 pub(crate) fn possible(command: &Args, all: Option<&Value>, got: &Value) -> bool {
     let name = String::from_utf8_lossy(&command[0]).to_lowercase();
     let Some(all) = all.filter(|all| matches!(all.kind, b'*' | b'~' | b'%')) else {

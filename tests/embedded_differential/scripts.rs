@@ -1,4 +1,4 @@
-//! Lua that sees its arguments as keys and values of any type.
+//! Lua scripts that use their arguments as keys and values of any type.
 
 pub(crate) const SCRIPTS: &[&str] = &[
     "return 1",

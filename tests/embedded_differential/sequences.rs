@@ -1,4 +1,4 @@
-//! One client: whole sequences are sent at once to both sides and their replies compared one by one.
+//! One client: whole sequences are sent to both sides at once, and their replies are compared one by one.
 
 use crate::allowed::same;
 use crate::sides::{Args, Connection, Server, command, encode, engine};
@@ -7,7 +7,7 @@ use crate::value::Value;
 /// Commands that only make sense together.
 pub(crate) type Unit = Vec<Args>;
 
-/// Both ends under test.
+/// Both sides under test.
 pub(crate) struct Pair {
     server: Server,
 }
@@ -19,7 +19,7 @@ impl Pair {
         Pair { server: Server::start(&number.to_string()) }
     }
 
-    /// A sequence with what makes its start and its end known.
+    /// A sequence with commands that mark its start and its end.
     fn framed(commands: &[Args]) -> Vec<u8> {
         let mut all = vec![command("FLUSHALL")];
         all.extend_from_slice(commands);
@@ -76,7 +76,7 @@ fn same_lists(commands: &[&Args], a: &Value, b: &Value) -> bool {
         && commands.iter().zip(a.items.iter().zip(&b.items)).all(|(command, (a, b))| same(command, None, a, b))
 }
 
-/// Leaves out of `steps` whatever `still_differs` does not need.
+/// Removes the steps that are not needed for `still_differs`.
 pub(crate) fn shrink<T: Clone>(steps: &[T], still_differs: impl Fn(&[T]) -> bool) -> Vec<T> {
     let mut steps = steps.to_vec();
     let mut size = steps.len() / 2;

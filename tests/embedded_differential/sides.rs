@@ -37,7 +37,7 @@ pub(crate) fn command(line: &str) -> Args {
     line.split(' ').map(|word| word.as_bytes().to_vec()).collect()
 }
 
-/// A `redis-server` of the test's own, gone with this value.
+/// A `redis-server` of the test, killed on the drop.
 pub(crate) struct Server {
     child: Child,
     dir: PathBuf,
@@ -79,7 +79,7 @@ impl Drop for Server {
     }
 }
 
-/// A connection to the engine of that name, or to one of its own.
+/// A connection to the engine with this name, or to an engine of its own.
 pub(crate) fn engine(name: Option<&str>) -> Connection {
     Connection::new(Stream::Memory(embedded::connect(name).unwrap()))
 }
@@ -99,9 +99,9 @@ impl Wake for Unpark {
 
 pub(crate) struct Connection {
     stream: Stream,
-    /// Received and not taken yet.
+    /// The received bytes that are not taken yet.
     pub(crate) received: Vec<u8>,
-    /// Whether the side has not ended it.
+    /// Is the connection still open on the other side?
     pub(crate) open: bool,
 }
 
@@ -110,7 +110,7 @@ impl Connection {
         Connection { stream, received: Vec::new(), open: true }
     }
 
-    /// Writes all of it, unless the side has ended the connection.
+    /// Writes all bytes, unless the side has ended the connection.
     pub(crate) fn send(&mut self, bytes: &[u8]) {
         let mut rest = bytes;
         while !rest.is_empty() && self.open {
@@ -129,7 +129,7 @@ impl Connection {
         }
     }
 
-    /// Takes in what has arrived; waits for something first if `wait`.
+    /// Reads the bytes that have arrived. With `wait` it first waits for some.
     pub(crate) fn receive(&mut self, wait: bool) {
         let mut chunk = vec![0; 65536];
         let n = match &mut self.stream {
@@ -140,7 +140,7 @@ impl Connection {
                     Ok(n) => n,
                     Err(e) if e.kind() == ErrorKind::WouldBlock && !wait => return,
                     Err(e) if e.kind() == ErrorKind::WouldBlock => panic!("redis-server did not answer"),
-                    // A peer that was killed with bytes unread.
+                    // The peer was killed with unread bytes.
                     Err(_) => 0,
                 }
             }

@@ -1,4 +1,4 @@
-//! Replies as they travel, read without the package's own reader: a fault in that one must not hide one in the engine.
+//! Replies, read without the package's own reader, so that a fault in the reader does not hide a fault in the engine.
 
 /// A reply; the nulls of RESP2 have the kind of RESP3's and say in `text` which of the two they are.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,7 +74,7 @@ impl Value {
     }
 }
 
-/// Reads one reply; the bytes used, or `None` if it is not all there.
+/// Reads one reply. Returns the number of bytes used, or `None` if the reply is not complete.
 pub(crate) fn parse(bytes: &[u8]) -> Option<(Value, usize)> {
     let end = bytes.windows(2).position(|w| w == b"\r\n")?;
     let kind = bytes[0];

@@ -1,4 +1,4 @@
-//! A cluster that a test forms for itself.
+//! A cluster that a test starts for itself.
 
 use redis_backplane::connection::Manager;
 
@@ -16,7 +16,7 @@ impl Cluster {
         Self::with_replicas(0)
     }
 
-    /// Three masters, then so many replicas, each of the master of its number.
+    /// Three masters, then this many replicas. Replica number n replicates master number n.
     pub fn with_replicas(replicas: usize) -> Self {
         let options =
             ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-replica-validity-factor", "0"];
@@ -26,7 +26,7 @@ impl Cluster {
             node.ask(&["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &last.to_string()]);
         }
         for (epoch, node) in cluster.nodes.iter().enumerate() {
-            // Different from the beginning: a collision would be resolved, but later.
+            // Each master has its own epoch from the start. Redis resolves a collision, but that takes time.
             node.ask(&["CLUSTER", "SET-CONFIG-EPOCH", &(epoch + 1).to_string()]);
             node.ask(&["CLUSTER", "MEET", "127.0.0.1", &cluster.nodes[0].port.to_string()]);
         }
@@ -71,7 +71,7 @@ impl Cluster {
         redis::from_redis_value(self.nodes[0].ask(&["CLUSTER", "KEYSLOT", key])).unwrap()
     }
 
-    /// A key of a slot that node `at` has.
+    /// A key whose slot belongs to node `at`.
     pub fn key_at(&self, at: usize, name: &str) -> String {
         let (first, last) = RANGES[at];
         (0..1_000_000).map(|n| format!("{name}:{n}")).find(|key| (first..=last).contains(&self.slot(key))).unwrap()

@@ -1,4 +1,4 @@
-//! A queue as the TypeScript face uses one: verbs by name, outcomes by number, deliveries in order.
+//! A queue as the TypeScript face uses it: verbs by name, outcomes by number, deliveries in order.
 #![allow(
     dead_code,
     unreachable_pub,
@@ -29,7 +29,7 @@ struct Inbox {
     events: Vec<String>,
 }
 
-/// Takes what comes back.
+/// Receives outcomes, deliveries and events.
 #[derive(Default)]
 pub struct Face {
     inbox: Mutex<Inbox>,
@@ -45,7 +45,7 @@ impl Completions for Face {
     }
 
     fn deliver(&self, handle: u32, values: Vec<Outcome>) -> bool {
-        // A delivery to a worker says first what it is; it is kept as one list.
+        // A delivery to a worker starts with its kind. It is kept as one list.
         let mut inbox = self.inbox.lock().unwrap();
         let list = inbox.deliveries.entry(handle).or_default();
         if handle == QUEUE {
@@ -101,7 +101,7 @@ pub struct Desk {
     pub queue: Queue,
 }
 
-/// What the face reads of a job.
+/// A job as the face reads it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Seen {
     pub id: String,
@@ -175,7 +175,7 @@ impl Desk {
         Self { face, queue }
     }
 
-    /// Calls a verb and gives the number of its outcome.
+    /// Calls a verb and returns the number of its outcome.
     pub fn send(&self, verb: &str, args: &[Arg<'_>]) -> u32 {
         let (number, answer) = self.face.answer();
         verb_of::<Queue>(verb).call(&self.queue, args, answer);
@@ -195,7 +195,7 @@ impl Desk {
         self.try_call(verb, args).unwrap_or_else(|error: Error| panic!("{verb}: {error:?}"))
     }
 
-    /// Adds a job and gives its id.
+    /// Adds a job and returns its id.
     pub fn add(&self, data: &str, options: &str) -> String {
         let pair = self.add_pair(data, options);
         match &pair[1] {
@@ -225,12 +225,12 @@ impl Desk {
         list(self.call("queue.list", &args)).into_iter().map(|job| seen(job).id).collect()
     }
 
-    /// Waiting, active, delayed, completed, failed, waiting for children.
+    /// The numbers of waiting, active, delayed, completed and failed jobs, and of jobs that wait for children.
     pub fn counts(&self) -> Vec<u64> {
         list(self.call("queue.counts", &[])).iter().map(number).collect()
     }
 
-    /// What listeners were told so far: type, id, payload.
+    /// The events that listeners have received so far: type, id, payload.
     pub fn told(&self) -> Vec<(String, String, Option<String>)> {
         let values = self.face.inbox.lock().unwrap().deliveries.get(&QUEUE).cloned().unwrap_or_default();
         values.chunks(3).map(|at| (text(&at[0]), text(&at[1]), maybe(&at[2]))).collect()
@@ -264,7 +264,7 @@ pub struct Hand {
     handle: u32,
 }
 
-/// A job as it comes to a worker.
+/// A job as a worker receives it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Got {
     pub slot: f64,
@@ -285,7 +285,7 @@ impl Hand {
         self.try_call(verb, args).unwrap_or_else(|error: Error| panic!("{verb}: {error:?}"))
     }
 
-    /// Takes the next delivery of `kind`, with what follows it.
+    /// Takes the next delivery of `kind`, with its values.
     fn take(&self, kind: f64) -> Vec<Outcome> {
         self.face.until("a delivery", |inbox| {
             let list = inbox.deliveries.get_mut(&self.handle)?;
@@ -298,7 +298,7 @@ impl Hand {
         })
     }
 
-    /// Jobs that have come so far and were not taken.
+    /// The jobs that were received so far and not taken.
     pub fn waiting(&self) -> usize {
         let inbox = self.face.inbox.lock().unwrap();
         let of = |one: &Outcome| match one {
@@ -326,14 +326,14 @@ impl Hand {
             .collect()
     }
 
-    /// The next job; for workers that have one at a time.
+    /// The next job, for workers with one job at a time.
     pub fn job(&self) -> Got {
         let mut jobs = self.batch();
         assert_eq!(jobs.len(), 1, "{jobs:?}");
         jobs.remove(0)
     }
 
-    /// What ended next: id of the slot, why, what was said.
+    /// The next ended slot: its id, the reason and the message.
     pub fn ended(&self) -> Vec<(f64, String, Option<String>)> {
         let values = self.take(2.0);
         values
@@ -361,7 +361,7 @@ impl Hand {
         self.call("worker.settle", &[Arg::Number(job.slot), Arg::Number(kind), value, Arg::Absent]);
     }
 
-    /// Takes the next job, does `step` with it, and takes no other one.
+    /// Takes the next job, runs `step` with it, and takes no other job.
     pub fn one<T>(&self, step: impl FnOnce(&Got) -> T) -> T {
         self.call("worker.run", &[]);
         let got = self.job();

@@ -1,4 +1,4 @@
-//! Redis processes that a test owns: on free ports, in directories of their own, killed when dropped.
+//! Redis processes of a test: each has a free port and its own directory, and is killed on the drop.
 #![allow(
     dead_code,
     unreachable_pub,
@@ -16,13 +16,13 @@ use std::process::{Child, Command as Process, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use redis_backplane::connection::{Config, Listener, Manager, Message, Unobserved};
+use redis_backplane::connection::{ChannelMessage, Config, Listener, Manager, Unobserved};
 use redis_backplane::error::{Error, Result};
 use redis_backplane::resp::Reply;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A port nobody listens on; with its cluster bus port, 10 000 higher.
+/// A free port, whose cluster bus port, 10 000 higher, is free too.
 pub fn free_port() -> u16 {
     for _ in 0..1000 {
         let port = fastrand_port();
@@ -35,7 +35,7 @@ pub fn free_port() -> u16 {
 }
 
 fn fastrand_port() -> u16 {
-    // The low bits of a fresh address and the clock: tests in parallel rarely meet, and `bind` tells when they do.
+    // The low bits of a new address and the clock: parallel tests rarely choose the same port, and `bind` fails if they do.
     let nanos = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().subsec_nanos();
     11_000 + u16::try_from((nanos / 7 + std::process::id() * 31) % 20_000).unwrap()
 }
@@ -81,7 +81,7 @@ impl Server {
         server
     }
 
-    /// Does it answer, be it with a refusal?
+    /// Does the server answer, even with an error?
     fn is_up(&self) -> bool {
         let client = redis::Client::open(format!("redis://127.0.0.1:{}", self.port)).unwrap();
         let Ok(mut connection) = client.get_connection_with_timeout(Duration::from_secs(2)) else { return false };
@@ -96,7 +96,7 @@ impl Server {
         self.child.wait().unwrap();
     }
 
-    /// Stops the process as it is; its connections stay open.
+    /// Freezes the process; its connections stay open.
     pub fn freeze(&self) {
         self.signal("-STOP");
     }
@@ -109,7 +109,7 @@ impl Server {
         assert!(Process::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap().success());
     }
 
-    /// A question on a connection of its own, past everything under test.
+    /// Runs a command on a connection of its own, without the code under test.
     pub fn ask(&self, words: &[&str]) -> redis::Value {
         let value = self.try_ask(words).unwrap_or_else(|| panic!("{words:?} got no answer"));
         if let redis::Value::ServerError(error) = &value {
@@ -152,7 +152,7 @@ impl Drop for Server {
     }
 }
 
-/// Looks until `condition` holds.
+/// Waits until `condition` holds.
 pub fn until(what: &str, condition: impl Fn() -> bool) {
     let begin = Instant::now();
     while !condition() {
@@ -169,12 +169,12 @@ pub async fn until_async<F: Future<Output = bool>>(what: &str, mut condition: im
     }
 }
 
-/// `limit` of a machine that has nothing else to do, in the time of this one as it is now: for upper bounds of what a test has measured.
+/// Scales `limit`, the limit on an idle machine, to the present load of this machine. For upper bounds of measured times.
 pub fn stretched(limit: Duration) -> Duration {
     limit.mul_f64(starvation().unwrap_or(1.0).clamp(1.0, 12.0))
 }
 
-/// How many times slower than alone this thread runs at the moment, where the kernel counts its time on a processor.
+/// How many times slower than on an idle machine this thread runs now, where the kernel counts the time on a processor.
 fn starvation() -> Option<f64> {
     let used = || {
         let nanos = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
@@ -193,7 +193,7 @@ pub fn manager(json: &str) -> Manager {
     Manager::new(Config::parse(json).unwrap().0, Arc::new(Unobserved)).unwrap()
 }
 
-/// Runs a command as a user's `command()` does.
+/// Runs a command like a user's `command()`.
 pub async fn run(manager: &Manager, words: &[&str]) -> Result<Reply> {
     let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
     let (command, _) = manager.prepare(&words)?;
@@ -219,12 +219,12 @@ pub fn causes(error: &Error) -> Vec<String> {
     list
 }
 
-/// Writes down what it hears.
+/// A listener that records its calls.
 #[derive(Default)]
 pub struct Ear(std::sync::Mutex<Vec<String>>);
 
 impl Listener for Ear {
-    fn message(&self, message: &Message) {
+    fn message(&self, message: &ChannelMessage) {
         self.0.lock().unwrap().push(String::from_utf8_lossy(&message.payload).into_owned());
     }
 

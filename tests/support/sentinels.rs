@@ -1,4 +1,4 @@
-//! Sentinels that a test owns, and what they watch over.
+//! Sentinels of a test, and the servers that they watch.
 
 use super::{Server, until};
 

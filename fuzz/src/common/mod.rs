@@ -1,4 +1,4 @@
-//! What several targets need.
+//! Code that several targets share.
 #![allow(dead_code, reason = "each target takes its part")]
 
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -10,21 +10,21 @@ use redis_backplane::crossing::{Answer, Completions, Outcome, Outlet};
 use redis_backplane::error::{Error, ErrorKind, Result};
 use redis_backplane::resp::{Read, Reader, Reply};
 
-/// What no text of this package holds by itself. The dictionaries have it too.
+/// A secret that no text of this package contains by itself. The dictionaries have it too.
 pub const SECRET: &str = "hunter2";
 
-/// A manager that is never used, and so connects to nothing.
+/// A manager that is never used, and so never connects.
 pub static MANAGER: LazyLock<Manager> = LazyLock::new(|| {
     let (config, _) = Config::parse(r#"{"url":"memory://"}"#).expect("a URL");
     Manager::new(config, Arc::new(Unobserved)).expect("a thread for input and output")
 });
 
-/// Passes on what a call is answered. What nobody called for goes nowhere.
+/// Passes the answers of calls on. Events and deliveries are ignored.
 struct Asker(Mutex<Sender<Result<Outcome>>>);
 
 impl Completions for Asker {
     fn complete(&self, _: u32, outcome: Result<Outcome>) -> bool {
-        // Nobody waits for what was not answered in time any more.
+        // The send fails where the answer is too late.
         let _ = self.0.lock().expect("no panic").send(outcome);
         false
     }
@@ -42,18 +42,18 @@ fn asker() -> (Arc<Asker>, Receiver<Result<Outcome>>) {
     (Arc::new(Asker(Mutex::new(sender))), answers)
 }
 
-/// What a call gives its answer to, and where that comes out.
+/// The answer of a call, and the receiver of its outcome.
 pub fn answer() -> (Answer, Receiver<Result<Outcome>>) {
     let (asker, answers) = asker();
     (Answer::to(asker, 0), answers)
 }
 
-/// The way to nobody.
+/// An outlet without a receiver.
 pub fn outlet() -> Outlet {
     Outlet::to(asker().0, 0)
 }
 
-/// The replies that `bytes` begin with.
+/// The replies at the start of `bytes`.
 pub fn replies(bytes: &[u8]) -> Vec<Reply> {
     let (mut buffer, mut reader, mut replies) = (BytesMut::from(bytes), Reader::new(1 << 20), Vec::new());
     while let Ok(Some(read)) = reader.next(&mut buffer) {
@@ -64,20 +64,20 @@ pub fn replies(bytes: &[u8]) -> Vec<Reply> {
     replies
 }
 
-/// An input in parts: between them stands a byte that is in no UTF-8. Those that are missing are empty.
+/// An input in parts, separated by a byte that is in no UTF-8. Missing parts are empty.
 pub fn parts<const N: usize>(input: &[u8]) -> [&[u8]; N] {
     let mut parts = input.splitn(N, |byte| *byte == 0xff);
     [(); N].map(|()| parts.next().unwrap_or_default())
 }
 
-/// Can all of them be connected to?
+/// Are all addresses valid?
 pub fn check(addresses: &[Address]) {
     for address in addresses {
         assert!(!address.host.is_empty() && address.port != 0, "an address can be connected to: {address:?}");
     }
 }
 
-/// An error about what a user gave names what was expected, and repeats no secret. `owners`: what it may begin with.
+/// Checks an error about a user's value: it names the expected value, and quotes no secret. `owners` are the allowed starts of the error.
 pub fn check_refusal(error: &Error, owners: &[&str], input: &str) {
     let message = error.message();
     assert_eq!(error.kind(), ErrorKind::Config, "{message}");
@@ -87,16 +87,16 @@ pub fn check_refusal(error: &Error, owners: &[&str], input: &str) {
     assert!(!names(input) || !message.contains(SECRET), "an error repeats no value: {message}");
 }
 
-/// Is the secret in `json` only as a value? The name of an option is repeated.
+/// Is the secret in `json` only as a value? Errors quote the names of options.
 fn names(json: &str) -> bool {
     fn in_names(value: &serde_json::Value) -> bool {
         match value {
             serde_json::Value::Object(fields) => {
-                // What is no JSON value crosses as the words for it.
+                // A value that JSON has no form for crosses as a description.
                 fields.iter().any(|(name, value)| name.contains(SECRET) || name == "$" || in_names(value))
             }
             serde_json::Value::Array(items) => items.iter().any(in_names),
-            // Options cross as a text that is JSON itself.
+            // Options cross as JSON text.
             serde_json::Value::String(text) => serde_json::from_str(text).is_ok_and(|value| in_names(&value)),
             _ => false,
         }

@@ -36,7 +36,7 @@ impl DeadLetters {
         Ok(Self { manager: bus.durable.manager.clone(), keys, topic, group, operation: call.operation() })
     }
 
-    /// Redrives one page: these ids, or without ids the dead letters after `after` up to `upto`.
+    /// Redrives one page: the dead letters with these ids, or without ids the dead letters after `after` up to `upto`.
     async fn redrive(&self, most: u64, after: &[u8], upto: &[u8], ids: &[Vec<u8>]) -> Result<RedrivePage> {
         let wake = self.topic.wake();
         let mut packed = Packed::sized(512)
@@ -105,7 +105,7 @@ fn ids(args: &Arguments<'_>, from: usize) -> Result<Vec<Vec<u8>>> {
     args.from(from).iter().map(|arg| id(args, "ids", *arg)).collect()
 }
 
-/// Arguments: topic, group. Returns how many there are.
+/// Arguments: topic, group. Returns the number of dead letters.
 pub(in crate::bus) fn count(bus: &Bus, call: Call<'_>) {
     let bus = bus.clone();
     call.run(|call| {
@@ -118,8 +118,8 @@ pub(in crate::bus) fn count(bus: &Bus, call: Call<'_>) {
     });
 }
 
-/// Arguments: topic, group, the id to start after or nothing, the most to return. Returns of each: id, its id in the stream,
-/// attempts, last error, key, message, is it no dead letter?
+/// Arguments: topic, group, the id to start after or nothing, the most to return. Returns for each: id, id in the stream, attempts,
+/// last error, key, message, and whether the entry is no dead letter.
 pub(in crate::bus) fn list(bus: &Bus, call: Call<'_>) {
     let bus = bus.clone();
     call.run(|call| {
@@ -200,8 +200,8 @@ pub(in crate::bus) fn redrive(bus: &Bus, call: Call<'_>) {
                 foreign.extend(page.foreign);
             }
             if ids.is_empty() {
-                // Up to the dead letter that is the last one now: messages that fail again meanwhile are not redriven a second
-                // time.
+                // The last dead letter of now ends the redrive, so that messages that fail again meanwhile are not redriven a
+                // second time.
                 let (mut after, mut upto) = (Bytes::from_static(b"-"), Bytes::from_static(b"+"));
                 let mut left = limit.unwrap_or(u64::MAX);
                 while left > 0 && !after.is_empty() {

@@ -1,4 +1,4 @@
-//! The groups of a topic and their state; removing a group that nobody consumes.
+//! The groups of a topic and their state, and the removal of a group without consumers.
 
 use bytes::Bytes;
 
@@ -27,7 +27,7 @@ struct GroupInfo {
     read_to: Bytes,
 }
 
-/// Argument: topic. Returns of each group, flat: name, unacknowledged messages, those of them that were read, consumers, when a
+/// Argument: topic. Returns for each group, flat: name, unacknowledged messages, how many of them were read, consumers, when a
 /// consumer was last active in ms of server time, or nothing.
 pub(in crate::bus) fn groups(bus: &Bus, call: Call<'_>) {
     let bus = bus.clone();

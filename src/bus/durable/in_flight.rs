@@ -1,4 +1,4 @@
-//! The messages in flight of a consumer: those that JavaScript has, and those that are queued behind them by key.
+//! The messages in flight of a consumer: the messages that JavaScript has, and the messages that are queued behind them by key.
 //!
 //! JavaScript has one message of each key at a time; later messages of the key are queued here. If the running message must be
 //! retried later, the queued messages go back to the group, because another consumer may retry it.
@@ -36,18 +36,18 @@ impl Message {
     }
 }
 
-/// The result of a message that JavaScript had.
+/// What became of a message that JavaScript had.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum HandlerOutcome {
     Done,
     Failed(Bytes),
-    /// No handler can be given the message.
+    /// The message cannot be given to a handler.
     Refused(Bytes),
-    /// No handler was given the message.
+    /// The message was not given to a handler.
     Untried,
 }
 
-/// What a poll tells the server about a message.
+/// How a message is settled on the server, with the next poll.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Settlement {
     pub(super) id: Bytes,
@@ -60,7 +60,7 @@ pub(super) struct Settlement {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Action {
     Acknowledge,
-    /// Retry after that many ms, with the error.
+    /// Retry after this many ms, with the error.
     Retry(u64, Bytes),
     /// Given back, with the number of deliveries that count.
     Return(u64),
@@ -137,27 +137,27 @@ impl InFlight {
     pub(super) fn settle(
         &mut self,
         number: u64,
-        verdict: Verdict,
+        outcome: HandlerOutcome,
         retries: &impl Retries,
         now: Instant,
         settlements: &mut Vec<Settlement>,
     ) -> Option<(u64, &Message)> {
         let Some(Running { message, .. }) = self.running.remove(&number) else {
-            // A handled message is acknowledged, whoever has it now.
-            if let (Some((id, _)), Verdict::Done) = (self.lost.remove(&number), verdict) {
+            // A handled message is acknowledged, even if another consumer has it now.
+            if let (Some((id, _)), HandlerOutcome::Done) = (self.lost.remove(&number), outcome) {
                 settlements.push(Settlement { id, key: None, noted: true, action: Action::Acknowledge });
             }
             return None;
         };
         let attempts = message.deliveries;
-        let action = match verdict {
-            Verdict::Done => Action::Acknowledge,
-            Verdict::Failed(error) => match retries.after(attempts) {
+        let action = match outcome {
+            HandlerOutcome::Done => Action::Acknowledge,
+            HandlerOutcome::Failed(error) => match retries.after(attempts) {
                 Some(delay) => Action::Retry(delay, error),
                 None => Action::DeadLetter(message.earlier_attempts + attempts, error),
             },
-            Verdict::Refused(error) => Action::DeadLetter(message.attempts_before(), error),
-            Verdict::Untried => Action::Return(attempts.saturating_sub(1)),
+            HandlerOutcome::Refused(error) => Action::DeadLetter(message.attempts_before(), error),
+            HandlerOutcome::Untried => Action::Return(attempts.saturating_sub(1)),
         };
         let goes_on = matches!(action, Action::Acknowledge | Action::DeadLetter(..));
         let key = message.key.clone();
@@ -213,7 +213,7 @@ impl InFlight {
         self.last
     }
 
-    /// The messages that JavaScript has and that were not reported as overdue, the oldest first: number and start.
+    /// The number and the start of each message that JavaScript has and that was not reported as overdue, the oldest first.
     fn not_overdue(&self) -> impl Iterator<Item = (u64, Instant)> {
         let from = self.overdue_up_to + 1;
         let lost = self.lost.range(from..).map(|(number, (_, since))| (*number, *since));
@@ -234,7 +234,7 @@ impl InFlight {
     }
 }
 
-/// For each settlement: is it the consumer's last message of its key?
+/// For each settlement: has the consumer no other message of its key?
 pub(super) fn last_of_key(settlements: &[Settlement], in_flight: &InFlight) -> Vec<bool> {
     let mut later = HashSet::new();
     let mut last: Vec<bool> = settlements
@@ -273,15 +273,15 @@ mod tests {
         in_flight.take(message(id, key, deliveries), Instant::now()).map(|(number, _)| number)
     }
 
-    fn settle(in_flight: &mut InFlight, number: u64, verdict: Verdict) -> (Option<Bytes>, Vec<(Bytes, Action)>) {
+    fn settle(in_flight: &mut InFlight, number: u64, outcome: HandlerOutcome) -> (Option<Bytes>, Vec<(Bytes, Action)>) {
         let mut settlements = Vec::new();
         let next =
-            in_flight.settle(number, verdict, &Twice, Instant::now(), &mut settlements).map(|(_, m)| m.id.clone());
+            in_flight.settle(number, outcome, &Twice, Instant::now(), &mut settlements).map(|(_, m)| m.id.clone());
         (next, settlements.into_iter().map(|settlement| (settlement.id, settlement.action)).collect())
     }
 
     #[test]
-    fn a_key_goes_out_one_message_at_a_time() {
+    fn javascript_has_one_message_of_a_key_at_a_time() {
         let mut in_flight = InFlight::default();
         let first = take(&mut in_flight, "1-0", Some("k"), 1).unwrap();
         assert_eq!(take(&mut in_flight, "2-0", Some("k"), 1), None);
@@ -289,43 +289,46 @@ mod tests {
             take(&mut in_flight, "3-0", Some("other"), 1).is_some() && take(&mut in_flight, "4-0", None, 1).is_some()
         );
         assert_eq!((in_flight.running(), in_flight.queued()), (3, 1));
-        let (next, settled) = settle(&mut in_flight, first, Verdict::Done);
+        let (next, settled) = settle(&mut in_flight, first, HandlerOutcome::Done);
         assert_eq!((next, settled), (Some("2-0".into()), vec![("1-0".into(), Action::Acknowledge)]));
         assert_eq!((in_flight.running(), in_flight.queued()), (3, 0));
     }
 
     #[test]
-    fn what_follows_a_failure_goes_back() {
+    fn after_a_failure_the_queued_messages_of_the_key_are_given_back() {
         let mut in_flight = InFlight::default();
         let first = take(&mut in_flight, "1-0", Some("k"), 1).unwrap();
         take(&mut in_flight, "2-0", Some("k"), 1);
-        let (next, settled) = settle(&mut in_flight, first, Verdict::Failed("no".into()));
+        let (next, settled) = settle(&mut in_flight, first, HandlerOutcome::Failed("no".into()));
         assert_eq!(next, None);
         assert_eq!(settled, [("1-0".into(), Action::Retry(100, "no".into())), ("2-0".into(), Action::Return(0))]);
         assert!(in_flight.is_empty() && !in_flight.has_key(&"k".into()));
     }
 
     #[test]
-    fn the_last_failure_makes_a_dead_letter_and_the_key_goes_on() {
+    fn the_last_failure_makes_a_dead_letter_and_the_next_message_of_the_key_runs() {
         let mut in_flight = InFlight::default();
         let first = take(&mut in_flight, "1-0", Some("k"), 2).unwrap();
         take(&mut in_flight, "2-0", Some("k"), 1);
-        let (next, settled) = settle(&mut in_flight, first, Verdict::Failed("no".into()));
+        let (next, settled) = settle(&mut in_flight, first, HandlerOutcome::Failed("no".into()));
         assert_eq!((next, settled), (Some("2-0".into()), vec![("1-0".into(), Action::DeadLetter(2, "no".into()))]));
     }
 
     #[test]
-    fn what_was_lost_can_only_be_acknowledged() {
+    fn a_lost_message_can_only_be_acknowledged() {
         let mut in_flight = InFlight::default();
         let first = take(&mut in_flight, "1-0", None, 1).unwrap();
         let second = take(&mut in_flight, "2-0", None, 1).unwrap();
         assert_eq!(in_flight.lose(), second);
-        assert_eq!(settle(&mut in_flight, first, Verdict::Failed("no".into())), (None, vec![]));
-        assert_eq!(settle(&mut in_flight, second, Verdict::Done), (None, vec![("2-0".into(), Action::Acknowledge)]));
+        assert_eq!(settle(&mut in_flight, first, HandlerOutcome::Failed("no".into())), (None, vec![]));
+        assert_eq!(
+            settle(&mut in_flight, second, HandlerOutcome::Done),
+            (None, vec![("2-0".into(), Action::Acknowledge)])
+        );
     }
 
     #[test]
-    fn what_is_overdue_is_said_once_the_lost_before_the_given() {
+    fn an_overdue_message_is_reported_once_with_lost_messages_first() {
         let mut in_flight = InFlight::default();
         let (begin, timeout) = (Instant::now(), Duration::from_secs(1));
         let at = |ms| begin + Duration::from_millis(ms);
@@ -341,15 +344,16 @@ mod tests {
     }
 
     #[test]
-    fn only_the_last_settlement_of_a_key_that_is_not_here_any_more_is_its_last() {
+    fn a_settlement_is_the_last_of_its_key_only_if_no_message_of_the_key_is_in_flight() {
         let mut in_flight = InFlight::default();
         let numbers: Vec<_> = ["a", "b"].map(|key| take(&mut in_flight, "1-0", Some(key), 1).unwrap()).into();
         take(&mut in_flight, "2-0", Some("a"), 1);
         take(&mut in_flight, "2-0", Some("b"), 1);
         let mut settlements = Vec::new();
-        let next = in_flight.settle(numbers[0], Verdict::Done, &Twice, Instant::now(), &mut settlements).unwrap().0;
-        in_flight.settle(numbers[1], Verdict::Done, &Twice, Instant::now(), &mut settlements);
-        in_flight.settle(next, Verdict::Done, &Twice, Instant::now(), &mut settlements);
+        let next =
+            in_flight.settle(numbers[0], HandlerOutcome::Done, &Twice, Instant::now(), &mut settlements).unwrap().0;
+        in_flight.settle(numbers[1], HandlerOutcome::Done, &Twice, Instant::now(), &mut settlements);
+        in_flight.settle(next, HandlerOutcome::Done, &Twice, Instant::now(), &mut settlements);
         assert_eq!(last_of_key(&settlements, &in_flight), [false, false, true]);
     }
 }

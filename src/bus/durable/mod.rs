@@ -6,9 +6,9 @@
 //! - A group delivers each message to one of its consumers, and again until a consumer acknowledges it, or until it has failed as
 //!   often as it may and becomes a dead letter. Attempts, last error and due time are kept in Redis.
 //! - Messages of one key are handled strictly in order, one at a time, in the whole group, retries included.
-//! - A consumer holds its messages by a lease, which a task of the I/O thread renews, whatever JavaScript does. When the lease
-//!   ends, other consumers take the messages over. A consumer that comes back later changes only what is still its own.
-//! - An idle consumer waits for a wake-up on the subscriber connection; it polls by itself only every few seconds.
+//! - A consumer holds its messages by a lease. A task of the I/O thread renews the lease, also while JavaScript is blocked. When the
+//!   lease ends, other consumers take the messages over. A consumer that comes back later changes only the messages that it still has.
+//! - An idle consumer waits for a wake-up on the subscriber connection, and otherwise polls only every few seconds.
 //! - The messages in flight of a consumer are bounded in number, and roughly in bytes.
 //! - Lost or overwritten records of a group strand no message: consumers check the records regularly, and `audit` restores them
 //!   from what Redis knows to be pending.
@@ -19,7 +19,7 @@
 //! | file | what |
 //! |---|---|
 //! | `publish` | appending, many messages in one script; trimming |
-//! | `consumer/` | the task of one subscription; `request`: its requests to the server; `state`: what it knows |
+//! | `consumer/` | the task of one subscription; `request`: the requests to the server; `state`: the state of the task |
 //! | `in_flight` | the messages of a consumer: running handlers, and messages queued behind them by key |
 //! | `pace` | how many messages a consumer fetches ahead |
 //! | `protocol` | the commands of a consumer, and their replies |
@@ -55,7 +55,7 @@ use crate::sync::{Mutex, MutexGuard};
 use crate::verb::Call;
 
 use consumer::{Consumer, ConsumerCommand};
-use in_flight::Verdict;
+use in_flight::HandlerOutcome;
 use settings::Settings;
 
 pub(super) use dead_letters::{count, list, purge, redrive};
@@ -87,7 +87,7 @@ impl Durable {
         self.shared.consumers.lock()
     }
 
-    /// Sends a command to consumer `id`. A consumer that has ended needs none.
+    /// Sends a command to consumer `id`. A consumer that has ended ignores it.
     fn ask(&self, id: u64, ask: ConsumerCommand) {
         if let Some(consumer) = self.consumers().get(&id) {
             let _ = consumer.send(ask);
@@ -121,30 +121,31 @@ pub(super) fn consume(bus: &Bus, call: Call<'_>) {
 
 /// Arguments: id, then the number of each message whose handler has succeeded.
 pub(super) fn acknowledge(bus: &Bus, call: Call<'_>) {
-    settle(bus, call, |_| Ok(Verdict::Done));
+    settle(bus, call, |_| Ok(HandlerOutcome::Done));
 }
 
 /// Arguments: id, number of the message, the error of its handler.
 pub(super) fn fail(bus: &Bus, call: Call<'_>) {
-    settle(bus, call, |call| call.text(2, "error").map(|text| Verdict::Failed(scripts::shortened(text))));
+    settle(bus, call, |call| call.text(2, "error").map(|text| HandlerOutcome::Failed(scripts::shortened(text))));
 }
 
-/// Arguments: id, number of the message, why no handler can be given the message.
+/// Arguments: id, number of the message, the reason why no handler can get the message.
 pub(super) fn refuse(bus: &Bus, call: Call<'_>) {
-    settle(bus, call, |call| call.text(2, "error").map(|text| Verdict::Refused(scripts::shortened(text))));
+    settle(bus, call, |call| call.text(2, "error").map(|text| HandlerOutcome::Refused(scripts::shortened(text))));
 }
 
 /// Arguments: id, then the number of each message that no handler was given.
 pub(super) fn give_back(bus: &Bus, call: Call<'_>) {
-    settle(bus, call, |_| Ok(Verdict::Untried));
+    settle(bus, call, |_| Ok(HandlerOutcome::Untried));
 }
 
-fn settle(bus: &Bus, call: Call<'_>, verdict: impl FnOnce(&Call<'_>) -> Result<Verdict>) {
+fn settle(bus: &Bus, call: Call<'_>, outcome: impl FnOnce(&Call<'_>) -> Result<HandlerOutcome>) {
     call.at_once(|call| {
-        let verdict = verdict(call)?;
-        let last = if matches!(verdict, Verdict::Done | Verdict::Untried) { call.from(1).len() } else { 1 };
+        let outcome = outcome(call)?;
+        let last =
+            if matches!(outcome, HandlerOutcome::Done | HandlerOutcome::Untried) { call.from(1).len() } else { 1 };
         let numbers = (1..=last).map(|place| call.id(place)).collect::<Result<Vec<u64>>>()?;
-        bus.durable.ask(call.id(0)?, ConsumerCommand::Settle(numbers, verdict));
+        bus.durable.ask(call.id(0)?, ConsumerCommand::Settle(numbers, outcome));
         Ok(Outcome::Nothing)
     });
 }

@@ -12,15 +12,14 @@ use crate::error::{Error, Result};
 use crate::resp::Reply;
 use crate::telemetry::Operation;
 
-/// The number of parked messages from which on a group reads nothing new: they cost memory in Redis.
+/// With this many parked messages a group reads no new messages, because parked messages cost memory in Redis.
 const MOST_PARKED: u64 = 10_000;
 
-/// The most settlements of one poll, and the most of them that are more than an acknowledgement: a script delays all other
-/// clients.
+/// The most settlements of one poll, and the most of them other than plain acknowledgements. A script delays all other clients.
 const MOST_SETTLEMENTS: usize = 500;
 const MOST_COSTLY: usize = 125;
 
-/// The largest plausible number of attempts; a larger number counts as none.
+/// The largest plausible number of attempts; a larger number counts as 0.
 const MAX_EARLIER: u64 = 1 << 50;
 
 /// How many messages a consumer has room for.
@@ -30,7 +29,7 @@ pub(super) struct Room {
     pub(super) slots: usize,
     /// The most other messages, each of another key.
     pub(super) new_keys: usize,
-    /// The most messages that follow another one of their key.
+    /// The most messages that follow another message of their key.
     pub(super) same_key: usize,
 }
 
@@ -62,9 +61,9 @@ pub(super) struct Notices {
 /// A message that became a dead letter.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct NewDeadLetter {
-    /// Its id among the dead letters.
+    /// The id among the dead letters.
     pub(super) letter_id: Bytes,
-    /// Its id in the topic's stream.
+    /// The id in the topic's stream.
     pub(super) id: Bytes,
     pub(super) attempts: u64,
     pub(super) error: Bytes,
@@ -82,8 +81,8 @@ pub(super) enum MaintainReply {
 pub(super) struct GroupState {
     pub(super) due_in: Option<Duration>,
     pub(super) lag: u64,
-    /// How long the consumer must not take over from others: its own lease had ended, so the leases of consumers that live may
-    /// have ended too.
+    /// How long the consumer must not take over from others. Its own lease had ended, so the leases of other live consumers may have
+    /// ended too.
     pub(super) grace: Duration,
     /// The cursor of the check of parked messages.
     pub(super) parked_cursor: Bytes,
@@ -146,8 +145,8 @@ fn plain(operation: Operation, script: &Script, settings: &Settings, name: &str)
     call(script, settings, name, 0, 0).runs(operation, script)
 }
 
-/// `may_take_over`: from consumers whose lease has ended. `parked_cursor`: of the check of parked messages. `counts`: count
-/// unread messages?
+/// `may_take_over`: may the consumer take over from consumers whose lease has ended? `parked_cursor`: the cursor of the check of parked
+/// messages. `counts`: does the script count unread messages?
 pub(super) fn maintain(
     settings: &Settings,
     name: &str,
@@ -171,7 +170,7 @@ pub(super) fn leave(settings: &Settings, name: &str) -> Command {
     plain(*operation::LEAVE, &scripts::LEAVE, settings, name)
 }
 
-/// Joins a group. `from` is where a new group starts; `again`: the group existed before and is gone.
+/// Joins a group. `from` is where a new group starts; with `again` the group existed before and was lost.
 pub(super) fn join(settings: &Settings, name: &str, from: &[u8], again: bool) -> Command {
     let packed = call(&scripts::JOIN, settings, name, 0, 3).word(from).number(u64::from(again));
     packed.number(settings.retry.longest_ms()).runs(*operation::JOIN, &scripts::JOIN)
@@ -181,7 +180,7 @@ pub(super) fn join(settings: &Settings, name: &str, from: &[u8], again: bool) ->
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Doubt {
     None,
-    /// An answer was lost: the consumer never saw its messages, so no handler tried them.
+    /// An answer was lost: its messages never reached the consumer, so no handler tried them.
     Answer,
     /// The server may have lost the last settlements: pending messages may have been handled.
     Server,
@@ -198,7 +197,7 @@ pub(super) fn poll(
     doubt: Doubt,
 ) -> (Command, usize) {
     let script = &*scripts::POLL;
-    // Of an acknowledged message without a note only the id matters, and the key if it is the last message of the key.
+    // For an acknowledged message without a note the script needs only the id, and the key if it is the last message of the key.
     let is_plain = |settlement: &Settlement| !settlement.noted && settlement.action == Action::Acknowledge;
     let last = last_of_key(settlements, in_flight);
     let is_costly = |(settlement, last): &(&Settlement, bool)| *last || !is_plain(settlement);
@@ -368,8 +367,8 @@ fn fresh_message(id: Reply, about: Reply, data: Reply) -> Option<Message> {
     })
 }
 
-/// A message from an entry of the stream. Only the fields `data` and `key` of other programs' entries are read, at any place; the
-/// first of a name counts, as in the scripts.
+/// A message from an entry of the stream. Of other programs' entries only the fields `data` and `key` are read, at any place. The first
+/// field of a name counts, as in the scripts.
 fn message(id: Reply, fields: Reply, deliveries: u64, last_error: Option<Bytes>) -> Option<Message> {
     let Reply::Array(fields) = fields else { return None };
     let mut fields = fields.into_iter().map(bulk);
@@ -394,7 +393,7 @@ fn message(id: Reply, fields: Reply, deliveries: u64, last_error: Option<Bytes>)
     })
 }
 
-/// The attempts that an entry claims to have had before it was a dead letter; anyone may have written it.
+/// The attempts before the message became a dead letter. Other programs may have written any text.
 pub(super) fn attempts_of(text: &[u8]) -> u64 {
     number(text).filter(|attempts| *attempts <= MAX_EARLIER).unwrap_or_default()
 }
@@ -412,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_gives_first_what_was_given_before() {
+    fn a_poll_returns_redelivered_messages_before_new_ones() {
         let reply = array([
             Reply::Int(1),
             Reply::Int(-1),
@@ -452,7 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_that_is_no_text_is_of_no_stream() {
+    fn an_id_that_is_not_ascii_is_refused() {
         let id = || Reply::Bulk(Bytes::from_static(b"2\x960"));
         for about in [text("k"), array([text("data"), text("{}")])] {
             assert_eq!(fresh_message(id(), about.clone(), text("{}")), None);
@@ -461,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn a_redriven_message_brings_its_attempts_and_error() {
+    fn a_redriven_message_has_its_earlier_attempts_and_error() {
         let fields = array([
             text("~group"),
             text("g"),
@@ -477,7 +476,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_field_of_a_name_counts_wherever_it_stands() {
+    fn the_first_field_of_a_name_counts_at_any_place() {
         let fields = ["data", "1", "key", "k", "key", "l", "data", "2"];
         let message = message(text("9-1"), array(fields.map(text)), 1, None).unwrap();
         assert_eq!((message.key.as_deref(), message.data.as_deref()), (Some(&b"k"[..]), Some(&b"1"[..])));
@@ -492,7 +491,7 @@ mod tests {
     }
 
     #[test]
-    fn a_consumer_that_is_none_any_more_is_told_so() {
+    fn a_reply_says_that_the_consumer_is_no_longer_a_member() {
         assert_eq!(read_poll(array([Reply::Int(0)])).unwrap(), PollReply::Lost);
         assert_eq!(read_maintain(array([Reply::Int(0)])).unwrap(), MaintainReply::Lost);
     }

@@ -1,4 +1,4 @@
-//! Appending to topics: the messages that are published to one topic in one batch of calls are appended by one script.
+//! Appends messages to topics. One script appends all messages that one batch of calls publishes to a topic.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -22,13 +22,13 @@ use crate::verb::Call;
 /// The most that one script appends, because it delays all other clients.
 const MOST: usize = 128;
 const MOST_BYTES: usize = 256 * 1024;
-/// A topic is trimmed after that many messages or bytes of this process, at most once in that time.
+/// A topic is trimmed after this many messages or bytes of this process, at most once in [`TRIM_EVERY`].
 const TRIM_AFTER: usize = 100;
 const TRIM_AFTER_BYTES: usize = 256 * 1024;
 const TRIM_EVERY: Duration = Duration::from_secs(1);
-/// Topics that are remembered though none of their messages waits.
+/// The most topics without waiting messages that are remembered.
 const REMEMBERED: usize = 1024;
-/// The longest key, in bytes: the face allows 1 024 characters.
+/// The longest key, in bytes. The TypeScript face allows 1 024 characters.
 const MAX_KEY: usize = 4096;
 
 /// How long the messages of a topic are kept after all groups have acknowledged them.
@@ -81,7 +81,7 @@ impl Retention {
 #[derive(Debug, Default)]
 pub(super) struct Publisher {
     topics: Mutex<HashMap<Bytes, Topic>>,
-    /// How many topics have waiting messages. Live messages check this first, because they seldom have to wait for them.
+    /// How many topics have waiting messages. A live message checks this number first, because there are seldom any.
     waiting: AtomicUsize,
     /// Was the script loaded before its first call? A call that fails because the script is not loaded is sent again later, and
     /// live messages would overtake it.

@@ -50,7 +50,7 @@ pub(super) fn shortened(text: &[u8]) -> Bytes {
     Bytes::copy_from_slice(&text[..end])
 }
 
-/// The start of `text`, which anyone may have written, with replacement characters where it is not UTF-8.
+/// The start of `text`, with replacement characters where it is not UTF-8. Other programs may have written the text.
 pub(super) fn readable(text: &[u8]) -> Bytes {
     let text = shortened(text);
     match String::from_utf8_lossy(&text) {

@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_begins_with_the_message_that_is_named() {
+    fn a_group_starts_with_the_named_message() {
         for (from, after) in [
             ("new", "$"),
             ("start", "0-0"),
@@ -158,14 +158,14 @@ mod tests {
     }
 
     #[test]
-    fn a_begin_that_is_none_is_refused_by_name() {
+    fn an_invalid_start_is_refused_by_name() {
         for from in ["", "-", "1-", "-1", "1-2-3", "yesterday", "99999999999999999999"] {
             assert!(starts(from).unwrap_err().message().starts_with("MessageBus.subscribe.from: "), "{from}");
         }
     }
 
     #[test]
-    fn a_bad_option_is_refused_by_name_with_what_came() {
+    fn a_bad_option_is_refused_with_its_name_and_the_value() {
         for (options, refusal) in [
             (json!({}), "group: expected a string of 1 to 1024 bytes"),
             (

@@ -1,4 +1,4 @@
-//! The slot map of a cluster that is in use, asked for again: the first answer of any of its nodes.
+//! Refreshes the slot map of a cluster in use: the first answer of any node.
 
 use std::time::Duration;
 
@@ -16,16 +16,16 @@ use crate::error::Result;
 /// A connection on which a node was asked for the slot map, kept for the next question.
 pub(in crate::connection) type Spare = Option<(Address, Wire)>;
 
-/// How long a node that is asked for the slot map is waited for alone, where the topology is watched.
+/// The head start of a node before the next one is asked too.
 const ASK_NEXT: Duration = Duration::from_millis(100);
-/// How long all that are asked at once may take.
+/// The time limit for all nodes together.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How many nodes are asked over connections that are in use, and how many over new ones.
+/// How many nodes are asked on connections in use, and how many on new connections.
 const ASKED_IN_USE: usize = 2;
 const ASKED_NEW: usize = 8;
 
-/// Asks for the slot map again; the first answer counts. Two nodes are asked over connections that are in use, then others over new ones.
-/// If the answer came over a new connection, that is kept in `spare`; the next call asks over it before it opens new ones.
+/// Asks for the slot map again; the first answer counts. Two nodes are asked on connections in use, then other nodes on new
+/// connections. A new connection that gave the answer is kept in `spare`; the next call uses it before it opens new ones.
 ///
 /// # Errors
 ///
@@ -69,7 +69,7 @@ enum Source {
     New(Address),
 }
 
-/// A slot map, and the connection on which it came if nothing else uses that.
+/// A slot map, and its connection, if nothing else uses the connection.
 struct Fetched {
     map: SlotMap,
     spare: Spare,

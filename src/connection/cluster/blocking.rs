@@ -1,4 +1,4 @@
-//! Connections outside of the shared ones: for a blocking command, to the master of its key; for anything else, to any.
+//! Connections of their own in a cluster: to the master of a blocking command's key, or to any master for anything else.
 
 use std::sync::Arc;
 
@@ -26,15 +26,15 @@ pub(in crate::connection) async fn connect_any(core: &Core, seeds: &[Address]) -
     Ok((found.address, found.greeted))
 }
 
-/// A connection for `command`: where it leads, and what it is for. After `ASK` that is only the one command.
+/// A connection for a command: its address, and what it is for. After `ASK` there is no seat, because the connection is for one command.
 pub(in crate::connection) struct Routed {
     pub(in crate::connection) address: Address,
     pub(in crate::connection) seat: Option<Seat>,
     pub(in crate::connection) greeted: Greeted,
 }
 
-/// A connection to the master of `command`'s key, or to where `redirect` says. Given up at once when the key's slot turns out
-/// to be another one's.
+/// A connection to the master of `command`'s key, or to the address of `redirect`. The attempt ends at once when the key's slot turns
+/// out to belong to another master.
 pub(in crate::connection) async fn connect_for(
     core: &Core,
     seeds: &[Address],
@@ -55,7 +55,7 @@ pub(in crate::connection) async fn connect_for(
     let slot = slot(command, &map)?;
     let address = redirect.map(|redirect| &redirect.address).or_else(|| map.owner(slot?)).cloned();
     let Some(address) = address else {
-        // Its slot is nobody's: any node will say so.
+        // The slot has no known owner. Any node will answer with an error or a redirection.
         let (address, greeted) = connect_any(core, seeds).await?;
         return Ok(Routed { seat: Some(Seat { address: address.clone(), slot }), address, greeted });
     };

@@ -1,9 +1,9 @@
 //! The course of a walk over a cluster's keys: which slots are still to be walked over, and where.
 //!
-//! The walk goes from node to node. A node says which slots it has before its first page and after its last page. A slot that the node
-//! had both times is done. A slot that moved away meanwhile is walked over again at its new owner. A slot that is migrating is walked over
-//! at its old owner first and at its new owner afterwards: keys migrate in one direction only, so each key is seen at one of them.
-//! A key is given only if its slot is being walked over, so it is given twice only where the walk of a node starts again.
+//! The walk goes from node to node. A node says which slots it has before its first page and after its last page. A slot that the
+//! node had both times is done. A slot that moved away meanwhile is walked again at its new owner. A migrating slot is walked at its
+//! old owner first and at its new owner afterwards: keys migrate in one direction only, so each key is seen at one of the two.
+//! A page contains only keys whose slots are being walked. So a key comes twice only where the walk of a node starts again.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -20,33 +20,33 @@ use crate::error::{Delivery, Error, Result};
 /// What is left of a walk.
 #[derive(Debug, Serialize, Deserialize)]
 pub(in crate::connection) struct Course {
-    /// Slots to be walked over at their owner.
+    /// Slots to walk at their owners.
     owned: SlotSet,
-    /// Slots to be walked over where their keys go to.
+    /// Slots to walk at the nodes that their keys migrate to.
     bound: Vec<Bound>,
-    /// Where the walk stands. Its slots are among those above until it has ended there.
+    /// The walk of the current node. Its slots stay in `owned` or `bound` until this walk has ended.
     part: Option<NodeWalk>,
 }
 
-/// Slots whose keys go from one node to another.
+/// Slots whose keys migrate from one node to another.
 #[derive(Debug, Serialize, Deserialize)]
 struct Bound {
     slots: SlotSet,
     from: String,
     to: String,
     address: Address,
-    /// Did that node own slots? Then it is known as a master as long as it is one.
+    /// Did the node `to` own slots? Then it is in the slot map while it is a master.
     is_master: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 struct NodeWalk {
     address: Address,
-    /// Was it known as a master when it began? Then it must stay one.
+    /// Was the node in the slot map as a master when its walk began? Then it must stay a master.
     is_master: bool,
     cursor: ServerCursor,
     slots: SlotSet,
-    /// Those of them whose keys were leaving when it began.
+    /// The slots that were migrating away when the walk of the node began.
     leaving: SlotSet,
 }
 
@@ -56,12 +56,12 @@ impl Default for Course {
     }
 }
 
-/// What one step of the walk gives.
+/// The outcome of one step of the walk.
 pub(in crate::connection) struct WalkPage {
     pub(in crate::connection) keys: Vec<Bytes>,
-    /// What is left; `None` where nothing is.
+    /// What is left of the walk; `None` at the end.
     pub(in crate::connection) course: Option<Course>,
-    /// Was a part of the walk started again, or is it to be walked over again?
+    /// Was a part of the walk started again, or must it be walked again?
     pub(in crate::connection) disturbed: bool,
 }
 
@@ -91,10 +91,10 @@ pub(in crate::connection) async fn walk_on(
 enum Progress {
     Page {
         keys: Vec<Bytes>,
-        /// Is nothing of what was walked over to be walked over again?
+        /// Must no slot be walked again?
         all_done: bool,
     },
-    /// The node is not what it was.
+    /// The node is no longer the same process, or no longer a master: the step starts again.
     Again,
 }
 
@@ -106,7 +106,7 @@ impl Course {
     /// The first page of the next node.
     async fn begin(&mut self, manager: &Manager, options: &ScanOptions, window: &RetryWindow) -> Result<Progress> {
         let Some(address) = self.heading(manager, window).await? else { return Ok(Progress::Again) };
-        // A node that owns nothing yet is not known as a master.
+        // A node without slots is not in the slot map as a master.
         let is_master = manager.map().is_none_or(|map| map.masters().contains(&address));
         let first = ServerCursor::first(manager, Some(&destination(&address, is_master)), options, true, window).await;
         let (view, cursor, keys) = match first {
@@ -122,7 +122,7 @@ impl Course {
         if slots.lowest().is_none() {
             // The node has none of the slots that the map says it has.
             if !self.is_over() {
-                manager.doubt();
+                manager.request_topology_refresh();
                 window.pause(not_served(self.owned.lowest())).await?;
             }
             return Ok(Progress::Again);
@@ -131,10 +131,10 @@ impl Course {
         self.finish(NodeWalk { address, is_master, cursor, slots, leaving }, keys, manager, options, window).await
     }
 
-    /// Where to begin next.
+    /// The node to walk next.
     async fn heading(&mut self, manager: &Manager, window: &RetryWindow) -> Result<Option<Address>> {
         let Some(map) = manager.map() else {
-            // Whatever is asked first connects, and that brings the map.
+            // The first command connects, and the connect gets the map.
             manager.ping().await?;
             return Ok(None);
         };
@@ -149,7 +149,7 @@ impl Course {
         if let Some(owner) = slot.and_then(|slot| map.owner(slot)) {
             return Ok(Some(owner.clone()));
         }
-        manager.doubt();
+        manager.request_topology_refresh();
         window.pause(not_served(self.owned.lowest())).await?;
         Ok(None)
     }
@@ -170,7 +170,7 @@ impl Course {
         }
     }
 
-    /// Gives a page; where it is the node's last, sees which slots are done.
+    /// Returns a page. After the node's last page, determines which slots are done.
     async fn finish(
         &mut self,
         part: NodeWalk,
@@ -197,19 +197,19 @@ impl Course {
             None => false,
         };
         if !all_done {
-            manager.doubt();
+            manager.request_topology_refresh();
         }
         Ok(Progress::Page { keys, all_done })
     }
 
-    /// What was to be walked over at `address` without being owned there goes back to the owners.
+    /// The migrating slots that were to be walked at `address` will be walked at their owners instead.
     fn give_back(&mut self, address: &Address) {
         for bound in self.bound.extract_if(.., |bound| bound.address == *address) {
             self.owned = self.owned.or(&bound.slots);
         }
     }
 
-    /// Which slots are to be walked over at the node that `view` is of, which was reached at `address`.
+    /// The slots to walk at the node of `view`, which was reached at `address`.
     fn enter(&mut self, view: &View, address: &Address) -> SlotSet {
         if !view.is_master || self.bound.iter().any(|bound| bound.address == *address && bound.to != view.id) {
             self.give_back(address);
@@ -221,7 +221,7 @@ impl Course {
         let has = view.owned.or(&view.importing);
         for bound in self.bound.iter_mut().filter(|bound| bound.to == view.id) {
             let refused = bound.slots.without(&has);
-            // What the old owner still has, and this node does not take, nobody can reach here.
+            // A slot that the old owner still has, and that this node does not import, has no reachable keys here.
             let stays = view.other(&bound.from).map_or_else(SlotSet::none, |from| refused.and(&from.slots));
             self.owned = self.owned.or(&refused.without(&stays));
             bound.slots = bound.slots.and(&has);
@@ -231,7 +231,7 @@ impl Course {
         slots
     }
 
-    /// Strikes out what is done at the node that `view` is of. False where something is to be walked over again.
+    /// Removes the slots that are done at the node of `view`. False where a slot must be walked again.
     fn leave(&mut self, part: &NodeWalk, view: &View, map: Option<&SlotMap>) -> bool {
         self.owned = self.owned.without(&part.slots);
         for bound in &mut self.bound {
@@ -254,7 +254,7 @@ impl Course {
         open.lowest().is_none()
     }
 
-    /// Has `slot` walked over at the node that its keys migrate to. False if that node is unknown.
+    /// Adds `slot` to the slots to walk at the node `to`, where its keys migrate. False if this node is unknown.
     fn bind(&mut self, slot: u16, view: &View, to: &str, map: Option<&SlotMap>) -> bool {
         if let Some(bound) = self.bound.iter_mut().find(|bound| bound.from == view.id && bound.to == to) {
             bound.slots.add(slot);
@@ -262,10 +262,10 @@ impl Course {
         }
         let Some(there) = view.other(to) else { return false };
         if !there.serves {
-            // Nobody can reach a key there, and none goes there.
+            // No key is reachable there, and no key migrates there.
             return true;
         }
-        // As the slot map spells it, where it can be told from that.
+        // The address as in the slot map, where the node has a slot there.
         let spelled = there.slots.lowest().and_then(|slot| map?.owner(slot).cloned());
         let is_master = spelled.is_some();
         let Some(address) = spelled.or_else(|| there.address.clone()) else { return false };
@@ -275,7 +275,7 @@ impl Course {
     }
 }
 
-/// A request to a master ends when it is none any more.
+/// The destination of a node. A request to a [`Destination::Master`] fails when the node is no longer a master.
 fn destination(address: &Address, is_master: bool) -> Destination {
     let address = Box::new(address.clone());
     if is_master { Destination::Master(address) } else { Destination::Node(address) }
@@ -299,7 +299,7 @@ mod tests {
         Address { host: "h".into(), port }
     }
 
-    /// What node `me` of `a` (port 1) and `b` (port 2) says; each line is the slots of one.
+    /// The view of node `me`, of the nodes `a` (port 1) and `b` (port 2). The arguments are the slots of the nodes.
     fn view(me: &str, a: &str, b: &str) -> View {
         let line = |id: &str, port: u16, slots: &str| {
             let role = if slots == "replica" { "slave" } else { "master" };
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn a_walk_is_over_when_every_node_had_its_slots_all_the_while() {
+    fn a_walk_ends_after_all_nodes_if_no_slot_moved() {
         let mut course = over_both();
         for (me, port) in [("a", 1), ("b", 2)] {
             let view = view(me, "0-4", "5-9");
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_that_moved_is_walked_over_again_where_it_is_now() {
+    fn a_slot_that_moved_is_walked_again_at_its_new_owner() {
         let mut course = over_both();
         let before = view("b", "0-4", "5-9");
         let part_of_b = part(&mut course, &before, &at(2));
@@ -350,11 +350,11 @@ mod tests {
     }
 
     #[test]
-    fn keys_on_the_move_are_walked_over_where_they_come_from_and_then_where_they_go() {
+    fn a_migrating_slot_is_walked_at_its_old_owner_and_then_at_its_new_owner() {
         let mut course = over_both();
         let giving = view("a", "0-4 [4->-b]", "5-9");
         let part_of_a = part(&mut course, &giving, &at(1));
-        // It is not to be walked over again, but the walk is not over.
+        // No slot must be walked again, but the walk is not over.
         assert!(course.leave(&part_of_a, &giving, None));
         assert_eq!(course.bound.len(), 1);
         let taking = view("b", "0-4", "5-9 [4-<-a]");
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_given_to_a_node_that_does_not_take_it_holds_nobody_up() {
+    fn a_slot_that_migrates_to_a_node_that_does_not_import_it_does_not_stop_the_walk() {
         let mut course = over_both();
         let giving = view("a", "0-4 [4->-b]", "5-9");
         let part_of_a = part(&mut course, &giving, &at(1));
@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn a_migration_that_was_called_off_is_walked_over_again_at_the_owner() {
+    fn a_slot_whose_migration_was_cancelled_is_walked_again_at_its_owner() {
         let mut course = over_both();
         let part_of_a = part(&mut course, &view("a", "0-4 [4->-b]", "5-9"), &at(1));
         assert!(!course.leave(&part_of_a, &view("a", "0-4", "5-9"), None));
@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_master_had_that_is_none_any_more_is_walked_over_again() {
+    fn the_slots_of_a_master_that_became_a_replica_are_walked_again() {
         let mut course = over_both();
         let part_of_a = part(&mut course, &view("a", "0-4", "5-9"), &at(1));
         assert!(!course.leave(&part_of_a, &view("a", "replica", "0-9"), None));

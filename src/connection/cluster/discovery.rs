@@ -1,4 +1,4 @@
-//! The slot map of a cluster, from whichever of its nodes gives it first.
+//! Gets the slot map of a cluster from the node that answers first.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -21,13 +21,13 @@ use crate::telemetry::Operation;
 /// A cluster that was found.
 pub(super) struct Found {
     pub(super) map: SlotMap,
-    /// A master of it, with a connection.
+    /// A master of the cluster, which `greeted` is a connection to.
     pub(super) address: Address,
     pub(super) greeted: Greeted,
 }
 
-/// The masters that were known last, then the seeds; each group in random order, so that a thousand clients of one
-/// configuration do not all lean on the same node.
+/// The known masters, then the seeds. Each group is in random order, so that many clients with the same configuration do not all ask
+/// the same node.
 pub(super) fn candidates(masters: &[Address], seeds: &[Address]) -> Vec<Address> {
     let mut list = Vec::with_capacity(masters.len() + seeds.len());
     for group in [masters, seeds] {
@@ -39,8 +39,8 @@ pub(super) fn candidates(masters: &[Address], seeds: &[Address]) -> Vec<Address>
     list
 }
 
-/// The best of the maps that were given: the first one that is not older than what is known. An older one, which a node
-/// gives that was cut off, counts only when nobody gives a better one.
+/// Chooses among the maps that nodes give: the first map that is not older than the known one. An older map, from a node that was cut
+/// off, counts only if no node gives a better one.
 pub(super) struct Best<T> {
     known: Option<Arc<SlotMap>>,
     pub(super) fallback: Option<T>,
@@ -62,12 +62,12 @@ impl<T: AsRef<SlotMap>> Best<T> {
     }
 }
 
-/// Finds the cluster by its masters that were known last, and by `seeds`: asked side by side, with a head start each, within
-/// `connectTimeoutMs`, until one gives a slot map and a master of it can be connected to.
+/// Finds the cluster by its known masters and by `seeds`. They are asked in parallel, with a head start each, within
+/// `connectTimeoutMs`, until one gives a slot map and a master of this map is connected.
 ///
 /// # Errors
 ///
-/// `connection` naming how many were asked, with every cause; `config` where there is no cluster; `auth` or `tls`.
+/// `connection` with the number of nodes that were asked, and every cause; `config` where the server is no cluster; `auth` or `tls`.
 pub(super) async fn find(core: &Core, seeds: &[Address]) -> Result<Found> {
     let config = &core.config;
     let deadline = Instant::now() + config.connect_timeout;
@@ -101,7 +101,7 @@ async fn find_with(config: &Config, candidate: &Address) -> Result<Found> {
         let greeted = wire.into_greeted(server, address)?;
         return Ok(Found { map, address: candidate.clone(), greeted });
     }
-    // A replica, or a master that goes by another name in the map: nothing would ever be routed to this connection.
+    // A replica, or a master with another address in the map. No request would be routed to this connection.
     let mut failures = Failures::default();
     let masters = self::candidates(map.masters(), &[]);
     let attempts: Vec<_> =
@@ -125,7 +125,7 @@ pub(in crate::connection) async fn ask(wire: &mut Wire, address: &Address) -> Re
     let map = read(&reply, address)?;
     match wire.ask(&["CLUSTER", "INFO"]).await {
         Ok(info) => Ok(map.at_epoch(&info, address)),
-        // A user may not be allowed to: then the map is as good as any.
+        // The user may have no permission. Then the map has no epoch.
         Err(error) if error.server_code().is_some() => Ok(map),
         Err(error) => Err(error),
     }
@@ -151,7 +151,7 @@ impl AsRef<SlotMap> for Found {
     }
 }
 
-/// The answer to [`slots_command`] that is awaited from a node in use.
+/// The expected answer to [`slots_command`] on a connection in use.
 pub(in crate::connection) struct AwaitedMap {
     pub(super) address: Address,
     pub(super) answer: oneshot::Receiver<Result<Reply>>,
@@ -166,7 +166,7 @@ impl AwaitedMap {
     }
 }
 
-/// `CLUSTER SLOTS` and `CLUSTER INFO`, for a connection that is in use.
+/// `CLUSTER SLOTS` and `CLUSTER INFO`, for a connection in use.
 pub(super) fn slots_command() -> Command {
     let payload = b"*2\r\n$7\r\nCLUSTER\r\n$5\r\nSLOTS\r\n*2\r\n$7\r\nCLUSTER\r\n$4\r\nINFO\r\n";
     Command { replies: 2, ..Command::raw(Bytes::from_static(payload), Operation::named("cluster")).reading() }
@@ -177,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_known_last_is_asked_before_the_seeds_and_nothing_twice() {
+    fn the_known_masters_are_asked_before_the_seeds_and_no_node_is_asked_twice() {
         let at = |port| Address { host: "h".into(), port };
         let list = candidates(&[at(1), at(2)], &[at(2), at(3)]);
         assert_eq!(list.len(), 3);

@@ -1,4 +1,4 @@
-//! Answers of a request that went in parts, put together again.
+//! Assembles the answers to a request that was sent in parts.
 
 use tokio::sync::oneshot;
 
@@ -8,13 +8,13 @@ use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::redis_commands::Merge;
 use crate::resp::Reply;
 
-/// A part that was sent.
+/// A part of a request that was sent.
 pub(super) struct SentPart {
     pub(super) answer: oneshot::Receiver<Result<Reply>>,
     pub(super) elements: Vec<usize>,
 }
 
-/// Waits for every part, then settles `request`. Each part is settled by its own deadline, so this ends.
+/// Waits for every part, then settles `request`. Each part is settled by its own deadline, so the wait ends.
 pub(super) async fn gather(request: Request, parts: Vec<SentPart>, assembly: Assembly) {
     let mut answers = Vec::with_capacity(parts.len());
     for part in parts {
@@ -63,7 +63,7 @@ fn put_together(answers: Vec<(Vec<usize>, Result<Reply>)>, assembly: Assembly, s
     }
 }
 
-/// As on one connection: an error reply is an answer; without an answer there is none for all.
+/// The answers as on one connection: an error reply is one of them. If a part has no answer, the whole request has none.
 fn each(answers: Vec<(Vec<usize>, Result<Reply>)>) -> Result<Reply> {
     let mut replies = Vec::with_capacity(answers.len());
     for (_, answer) in answers {
@@ -158,13 +158,13 @@ mod tests {
     }
 
     #[test]
-    fn elements_come_back_to_their_places() {
+    fn elements_are_put_at_their_places() {
         let answers = vec![(vec![0, 2], Ok(ints(&[10, 12]))), (vec![1], Ok(ints(&[11])))];
         assert_eq!(put_together(answers, Assembly::Merged(Merge::Array), true).unwrap(), ints(&[10, 11, 12]));
     }
 
     #[test]
-    fn numbers_are_added_or_the_least_counts() {
+    fn numbers_are_summed_or_the_least_is_taken() {
         let answers = || vec![(Vec::new(), Ok(Reply::Int(3))), (Vec::new(), Ok(Reply::Int(2)))];
         assert_eq!(put_together(answers(), Assembly::Merged(Merge::Sum), true).unwrap(), Reply::Int(5));
         assert_eq!(put_together(answers(), Assembly::Merged(Merge::Least), true).unwrap(), Reply::Int(2));

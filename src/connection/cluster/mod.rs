@@ -1,14 +1,14 @@
-//! Redis Cluster: one connection to each master that is used, requests routed by the slots of their keys.
+//! Redis Cluster: one connection to each master that is used. Requests are routed by the slots of their keys.
 //!
 //! | file | what |
 //! |---|---|
-//! | `nodes`, `node` | the connections, in place of the one of a single server |
-//! | `discovery`, `around` | the slot map, from the node that answers first: at the start, and later again |
-//! | `slots` | which node owns which slot, and what `MOVED` and `ASK` say |
+//! | `nodes`, `node` | the connections to the nodes |
+//! | `discovery`, `around` | get the slot map from the node that answers first: at the start, and again later |
+//! | `slots` | the slot map, and the redirections `MOVED` and `ASK` |
 //! | `route`, `scan` | where a request goes |
-//! | `gather` | the replies to a request that was sent in parts |
+//! | `gather` | assembles the replies to a request that was sent in parts |
 //! | `blocking` | where a blocking command goes |
-//! | `course`, `view`, `slot_set` | a walk over all keys, whatever moves meanwhile |
+//! | `course`, `view`, `slot_set` | a walk over all keys while slots may move |
 
 mod around;
 mod blocking;

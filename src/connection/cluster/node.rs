@@ -1,4 +1,4 @@
-//! One node of a cluster: what waits for it, and its connection.
+//! One node of a cluster: its connection, and the requests that wait for it.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -14,7 +14,7 @@ use crate::error::Result;
 pub(super) type Opening = Pin<Box<dyn Future<Output = Result<Greeted>> + Send>>;
 
 pub(super) enum Link {
-    /// Not connected; may be opened from then on.
+    /// Not connected. The next attempt is allowed from this time on.
     Down(Instant),
     Opening(Opening),
     Up(Box<Pipeline>),
@@ -23,14 +23,14 @@ pub(super) enum Link {
 pub(super) struct Node {
     pub(super) address: Address,
     pub(super) link: Link,
-    /// Not yet given to a connection, oldest first.
+    /// The requests that wait for the connection, oldest first.
     pub(super) queue: VecDeque<Request>,
-    /// Attempts to connect that failed in a row.
+    /// How many attempts to connect have failed in a row.
     pub(super) attempt: u32,
     pub(super) used: Instant,
-    /// While it is not connected though it should be, or stands still.
+    /// Present while a connection is needed and not open, or while the node is stalled.
     pub(super) missing: Option<Missing>,
-    /// When its connection is ended, if it has lost its slots.
+    /// When the connection is ended, because the node has lost its slots.
     pub(super) leaves_at: Option<Instant>,
 }
 
@@ -47,7 +47,7 @@ impl Node {
         }
     }
 
-    /// Keeps the queue in order of acceptance: what comes again goes before what came later.
+    /// Adds a request. The queue is in the order of acceptance: a repeated request goes before the ones that were accepted later.
     pub(super) fn enqueue(&mut self, request: Request) {
         let at = match self.queue.back() {
             Some(last) if last.accepted > request.accepted => {

@@ -1,12 +1,13 @@
-//! The connections to the masters of a cluster. They stand in place of the one connection to a single server.
+//! The connections to the masters of a cluster, which replace the one connection to a single server.
 //!
-//! Each master that a request was routed to has a queue and, while it is used, a pipeline. A request is in one place at a time:
-//! a queue, a pipeline, or the actor's list of requests to repeat. The loss of one node does not touch the others. The requests of a
-//! lost node are sorted like those of a lost single connection, and wait for the node or its successor. When no node is left,
-//! the whole connection is lost, and the actor starts again.
+//! Each master that a request was routed to has a queue and, while it is used, a pipeline. A request is in one place at a time: a
+//! queue, a pipeline, or the actor's list of requests to repeat. The loss of one node does not affect the others. The requests of a
+//! lost node are sorted like the requests of a lost single connection, and wait for the node or its successor. When no node is left,
+//! the whole connection counts as lost, and the actor starts again.
 //!
-//! The topology task is told of a `MOVED`, of a `CLUSTERDOWN`, and of a node that is lost, cannot be reached or does not answer.
-//! At every turn the known topology is applied: requests go to the nodes of their slots, and nodes without slots are closed.
+//! The topology task learns of a `MOVED`, of a `CLUSTERDOWN`, and of a node that is lost, cannot be reached or does not answer. At
+//! every turn the known topology is applied: requests go to the nodes of their slots, and the connections to nodes without slots are
+//! closed.
 
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
@@ -29,44 +30,45 @@ use crate::connection::pipeline::{Demand, Leftovers, Pipeline};
 use crate::connection::request::{Destination, Request, Sink, timed_out};
 use crate::connection::server_info::ServerInfo;
 use crate::connection::target::Address;
-use crate::connection::topology::News;
+use crate::connection::topology::MapUpdates;
 use crate::crossing::batch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lifecycle;
 use crate::resp::Reply;
 use crate::telemetry::Metrics;
 
-/// How many `MOVED` a request follows at once; from then on it waits before each.
+/// How many `MOVED` a request follows at once. After that it waits before each.
 const HOPS: u8 = 5;
-/// How long the connection to a node that owns no slot is kept unused.
-const RETIREMENT: Duration = Duration::from_secs(30);
-/// The time that a node without slots has to answer the requests that were sent to it. Later answers are ignored: the node may have
-/// stood still while another node took its place.
-const LAST_WORDS: Duration = Duration::from_millis(200);
-/// How long a node may leave a request unanswered before its successor is looked for.
-const STANDS_STILL: Duration = Duration::from_secs(1);
+/// How long an unused connection to a node without slots is kept.
+const UNUSED_LIMIT: Duration = Duration::from_secs(30);
+/// How long a node that has lost its slots may still answer its requests. Later answers are ignored: the node may have stalled while
+/// another node took its place.
+const ANSWER_LIMIT: Duration = Duration::from_millis(200);
+/// How long a node may leave a request unanswered before the topology is asked for its successor.
+const STALLED_AFTER: Duration = Duration::from_secs(1);
 /// The actor's pause before it repeats a request.
 const LATER: Duration = Duration::from_millis(50);
 
 pub(in crate::connection) struct Nodes {
-    /// Weak: what is shared owns this.
+    /// Weak, because the core indirectly owns this value.
     core: Weak<Core>,
     config: Arc<Config>,
     metrics: Arc<Metrics>,
-    /// Counts the parts of requests, which are counted as wholes, and what nobody asked for.
+    /// Takes the counts that users must not see: parts of requests, which are counted as whole requests, and requests for the slot
+    /// map.
     uncounted: Arc<Metrics>,
-    /// As it is known to all; see [`Nodes::take_in`].
+    /// The known slot map; see [`Nodes::apply_map`].
     map: Arc<SlotMap>,
-    news: News,
+    updates: MapUpdates,
     members: Vec<Node>,
-    /// Where commands without a key go, while it is up.
+    /// The node for commands without a key, while it is up.
     home: Address,
     demands: Vec<Demand>,
     last_failure: Option<Error>,
 }
 
 impl Nodes {
-    /// The connections to the cluster of `seeds`: for now, one to a master.
+    /// Opens the first connection to the cluster of `seeds`: to one of its masters.
     pub(in crate::connection) async fn open(core: &Arc<Core>, seeds: &[Address]) -> Result<(ServerInfo, Self)> {
         let found = find(core, seeds).await?;
         let server = found.greeted.server.clone();
@@ -78,7 +80,7 @@ impl Nodes {
         let metrics = Arc::clone(&core.metrics);
         let pipeline = Pipeline::new(found.greeted, &core.config, Arc::clone(&metrics), now).in_cluster();
         let map = Arc::new(found.map);
-        let news = core.topology.news();
+        let updates = core.topology.map_updates();
         core.topology.learn(&map);
         let mut node = Node::new(found.address.clone(), now);
         node.link = Link::Up(Box::new(pipeline));
@@ -88,7 +90,7 @@ impl Nodes {
             metrics,
             uncounted: Arc::default(),
             map,
-            news,
+            updates,
             members: vec![node],
             home: found.address,
             demands: Vec::new(),
@@ -96,7 +98,7 @@ impl Nodes {
         }
     }
 
-    /// Takes a request in: routes it, in parts if it must be.
+    /// Accepts a request and routes it, in parts where needed.
     pub(in crate::connection) fn append(&mut self, mut request: Request) {
         request.routing.asking = false;
         if request.routing.destination.is_none() {
@@ -115,7 +117,7 @@ impl Nodes {
 
     fn send_part(&mut self, whole: &Request, part: Part) -> SentPart {
         let (sink, answer) = oneshot::channel();
-        // Only a call of a script can be answered with NOSCRIPT, so it does no harm at the other parts.
+        // Each part keeps the script. Only a call of the script can be answered with NOSCRIPT, so the other parts are not affected.
         let command = Command { payload: part.payload, replies: 1, ..whole.command.clone() };
         let mut request = Request::new(command, Sink::Waiter(sink), whole.accepted, Arc::clone(&self.uncounted));
         request.routing.destination = Some(part.destination);
@@ -123,7 +125,7 @@ impl Nodes {
         SentPart { answer, elements: part.elements }
     }
 
-    /// Puts a request to the node it belongs to.
+    /// Gives a request to the node of its destination.
     fn place(&mut self, request: Request) {
         let address = match &request.routing.destination {
             Some(Destination::Slot(slot)) => self.map.owner(*slot),
@@ -138,12 +140,12 @@ impl Nodes {
             Some(Destination::Node(address)) => Some(&**address),
             Some(Destination::Anywhere) | None => None,
         };
-        // The slot of nobody goes anywhere: the node says CLUSTERDOWN, or where it is.
+        // For a slot without a known owner any node will do: it answers CLUSTERDOWN or MOVED.
         let address = address.cloned().unwrap_or_else(|| self.home());
         self.give(&address, request);
     }
 
-    /// Where commands without a key go: one node as long as it is up, so that their order holds.
+    /// The node for commands without a key. It stays the same while it is up, so that the order of these commands holds.
     fn home(&mut self) -> Address {
         let masters = self.map.masters();
         let is_master = |address: &Address| masters.contains(address);
@@ -179,7 +181,7 @@ impl Nodes {
         })
     }
 
-    /// Follows every redirection that has come; gives what is to be repeated later.
+    /// Follows the received redirections. Returns the requests that must be repeated later.
     pub(in crate::connection) fn take_demands(&mut self) -> Vec<Demand> {
         batch(|| self.follow_redirections(Instant::now()));
         std::mem::take(&mut self.demands)
@@ -189,7 +191,7 @@ impl Nodes {
         self.demands.is_empty() && self.members.iter().all(Node::is_idle)
     }
 
-    /// Writes at once what the streams take. False when there is something left to do for the actor.
+    /// Writes at once as much as the streams take. False when something is left for the actor.
     pub(in crate::connection) fn try_write(&mut self) -> bool {
         let mut done = true;
         for node in &mut self.members {
@@ -201,18 +203,18 @@ impl Nodes {
         done
     }
 
-    /// As [`Pipeline::take_sated`], of any node.
-    pub(in crate::connection) fn take_sated(&mut self) -> bool {
-        let mut sated = false;
+    /// As [`Pipeline::take_budget_spent`], of any node.
+    pub(in crate::connection) fn take_budget_spent(&mut self) -> bool {
+        let mut budget_spent = false;
         for node in &mut self.members {
             if let Link::Up(pipeline) = &mut node.link {
-                sated |= pipeline.take_sated();
+                budget_spent |= pipeline.take_budget_spent();
             }
         }
-        sated
+        budget_spent
     }
 
-    /// Moves on whatever can be: reads, writes, connects. Never lost by itself: see [`Nodes::tend`].
+    /// Reads, writes and connects on all nodes. Never fails: [`Nodes::maintain`] reports that no node is left.
     pub(in crate::connection) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         let mut progress = false;
         for at in 0..self.members.len() {
@@ -255,7 +257,7 @@ impl Nodes {
         }
     }
 
-    /// A node's connection broke: what is certainly or harmlessly repeatable goes again, the rest is answered.
+    /// Handles the loss of a node's connection: sends the repeatable requests again, and settles the others.
     fn lost(&mut self, at: usize, error: Error) {
         let now = Instant::now();
         let node = &mut self.members[at];
@@ -278,7 +280,7 @@ impl Nodes {
         self.last_failure = Some(error);
     }
 
-    /// Asks up to `most` nodes for the slot map, over connections that are up; those that may stand still last.
+    /// Asks up to `most` nodes for the slot map, on the open connections. Nodes that may be stalled come last.
     pub(in crate::connection) fn ask_map(&mut self, most: usize) -> Vec<AwaitedMap> {
         let now = Instant::now();
         let mut up: Vec<(bool, &Address, &mut Pipeline)> = Vec::with_capacity(self.members.len());
@@ -290,7 +292,7 @@ impl Nodes {
             }
         }
         fastrand::shuffle(&mut up);
-        up.sort_by_key(|(stands_still, ..)| *stands_still);
+        up.sort_by_key(|(is_stalled, ..)| *is_stalled);
         let asked = up.into_iter().take(most).map(|(_, address, pipeline)| {
             let (sink, answer) = oneshot::channel();
             let mut request = Request::new(slots_command(), Sink::Waiter(sink), now, Arc::clone(&self.uncounted));
@@ -301,14 +303,14 @@ impl Nodes {
         asked.collect()
     }
 
-    /// Takes in the map that is known, if it is a new one: what waits for a node goes to whoever owns its slot now, and a node
-    /// that has lost its slots has its last words.
-    fn take_in(&mut self, now: Instant) {
-        let Some(map) = self.news.map() else { return };
+    /// Applies the known slot map, if it is a new one. Waiting requests go to the current owners of their slots. A node that has lost
+    /// its slots gets a time limit for its answers.
+    fn apply_map(&mut self, now: Instant) {
+        let Some(map) = self.updates.map() else { return };
         let before = std::mem::replace(&mut self.map, map);
         for node in &mut self.members {
             if before.masters().contains(&node.address) && !self.map.masters().contains(&node.address) {
-                node.leaves_at = Some(now + LAST_WORDS);
+                node.leaves_at = Some(now + ANSWER_LIMIT);
             }
         }
         let waiting: Vec<Request> = self.members.iter_mut().flat_map(|node| node.queue.drain(..)).collect();
@@ -317,7 +319,7 @@ impl Nodes {
         }
     }
 
-    /// What a node would not do: it goes to another, at once or later, while its deadline allows.
+    /// Handles a request that the node `from` refused: sends it to another node, at once or later, while its deadline allows.
     fn elsewhere(&mut self, from: &Address, mut request: Request, line: Bytes, now: Instant) {
         self.metrics.resent_commands.add(1);
         match Redirect::read(&line, from) {
@@ -328,7 +330,7 @@ impl Nodes {
             Some(Redirect { slot, address, ask: false }) => {
                 if let Some(core) = self.core.upgrade() {
                     core.topology.moved(slot, &address);
-                    self.take_in(now);
+                    self.apply_map(now);
                 }
                 request.routing.hops = request.routing.hops.saturating_add(1);
                 if request.routing.hops <= HOPS {
@@ -337,7 +339,7 @@ impl Nodes {
             }
             None => {
                 if let Some(core) = self.core.upgrade() {
-                    core.topology.doubt();
+                    core.topology.request_refresh();
                 }
             }
         }
@@ -365,21 +367,21 @@ impl Nodes {
         }
     }
 
-    /// Sees to every node. Says when to look again.
+    /// Does what is due on every node. Returns when to look again.
     ///
     /// # Errors
     ///
     /// `connection` when no node is up and none is being connected to.
-    pub(in crate::connection) fn tend(&mut self, keep_alive: Duration, now: Instant) -> Result<Instant> {
-        batch(|| self.take_in(now));
+    pub(in crate::connection) fn maintain(&mut self, keep_alive: Duration, now: Instant) -> Result<Instant> {
+        batch(|| self.apply_map(now));
         let mut next = now + keep_alive;
         for at in 0..self.members.len() {
-            match self.tend_node(at, keep_alive, now) {
+            match self.maintain_node(at, keep_alive, now) {
                 Ok(look_again) => next = look_again.map_or(next, |at| next.min(at)),
                 Err(error) => batch(|| self.lost(at, error)),
             }
         }
-        self.retire(now);
+        self.close_unused(now);
         if !self.members.iter().any(|node| !matches!(node.link, Link::Down(_))) {
             let error = Error::new(ErrorKind::Connection, "the connection was lost: no node of the cluster is left");
             return Err(match self.last_failure.take() {
@@ -390,12 +392,12 @@ impl Nodes {
         Ok(next)
     }
 
-    /// Sees to one node. Says when to look again.
+    /// Does what is due on one node. Returns when to look again.
     ///
     /// # Errors
     ///
-    /// `connection` when its connection is lost, or is to be given up.
-    fn tend_node(&mut self, at: usize, keep_alive: Duration, now: Instant) -> Result<Option<Instant>> {
+    /// `connection` when the node's connection is lost, or must be given up.
+    fn maintain_node(&mut self, at: usize, keep_alive: Duration, now: Instant) -> Result<Option<Instant>> {
         let missing = || self.core.upgrade().map(|core| core.topology.missing());
         let node = &mut self.members[at];
         match &mut node.link {
@@ -408,14 +410,14 @@ impl Nodes {
                 while let Some(request) = node.queue.pop_front_if(|_| pipeline.has_room()) {
                     pipeline.append(request);
                 }
-                let stands_still_at = pipeline.waiting_since().map(|since| since + STANDS_STILL);
-                if stands_still_at.is_none_or(|at| at > now) {
+                let stalled_at = pipeline.waiting_since().map(|since| since + STALLED_AFTER);
+                if stalled_at.is_none_or(|at| at > now) {
                     node.missing = None;
                 } else if node.missing.is_none() {
                     node.missing = missing();
                 }
-                let stands_still_at = stands_still_at.filter(|at| *at > now);
-                Ok([Some(look_again), stands_still_at, node.leaves_at].into_iter().flatten().min())
+                let stalled_at = stalled_at.filter(|at| *at > now);
+                Ok([Some(look_again), stalled_at, node.leaves_at].into_iter().flatten().min())
             }
             Link::Down(until) if !node.queue.is_empty() => {
                 if *until > now {
@@ -434,8 +436,8 @@ impl Nodes {
         }
     }
 
-    /// Lets go of nodes that own nothing and are of no use to anyone.
-    fn retire(&mut self, now: Instant) {
+    /// Removes the nodes that have no slots and are not used.
+    fn close_unused(&mut self, now: Instant) {
         let map = &self.map;
         self.members.retain(|node| {
             let has_left = node.leaves_at.is_some() && node.is_idle();
@@ -443,7 +445,7 @@ impl Nodes {
                 || !node.is_idle()
                 || (matches!(node.link, Link::Up(_))
                     && !has_left
-                    && now.saturating_duration_since(node.used) < RETIREMENT)
+                    && now.saturating_duration_since(node.used) < UNUSED_LIMIT)
         });
     }
 
@@ -497,7 +499,7 @@ impl Nodes {
         let mut pending = false;
         for node in &mut self.members {
             if let Link::Up(pipeline) = &mut node.link {
-                // One that cannot be said good-bye to does not keep the others from it.
+                // A failure of one node must not prevent the orderly end of the others.
                 pending |= pipeline.poll_shutdown(cx).is_pending();
             }
         }

@@ -1,15 +1,15 @@
-//! Where in a cluster a request goes.
+//! Routes a request in a cluster.
 //!
 //! | request | goes to |
 //! |---|---|
-//! | a command with keys | the master of its first key's slot; keys of several slots: the server says `CROSSSLOT` |
+//! | a command with keys | the master of its first key's slot; the server answers `CROSSSLOT` for keys of several slots |
 //! | `MGET MSET DEL UNLINK EXISTS TOUCH` over several slots | each slot's master, in parts: not atomic |
 //! | `FLUSHALL FLUSHDB DBSIZE KEYS WAIT WAITAOF`, `CLIENT LIST`, `SCRIPT`/`FUNCTION`/`CONFIG` subcommands that concern every node | every master |
 //! | `SCAN` | one master after the other; the cursor says which |
-//! | another command without a key | one master, always the same while its connection lasts, so their order holds |
+//! | another command without a key | one master, always the same while its connection lasts, so that the order holds |
 //! | a script | the master of its keys, all of one slot |
 //! | a transaction | the master of all of its commands' keys, all of one slot |
-//! | several commands in one request | each its own way: not atomic |
+//! | several commands in one request | each command as above: not atomic |
 
 use bytes::{Bytes, BytesMut};
 
@@ -21,12 +21,12 @@ use crate::error::{Error, Result};
 use crate::redis_commands::{self, Keys, Merge, Reach, keys_of};
 use crate::resp;
 
-/// A part of a request that goes its own way.
+/// A part of a request, with its own destination.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Part {
     pub(super) destination: Destination,
     pub(super) payload: Bytes,
-    /// Where its elements stand among those of the whole.
+    /// The indexes of the part's elements in the whole request.
     pub(super) elements: Vec<usize>,
 }
 
@@ -39,14 +39,14 @@ pub(super) enum Route {
 /// How the answers of the parts become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Assembly {
-    /// The answers themselves, each at its destination; an error reply is one of them.
+    /// An array of the answers; an error reply is one of them.
     Each,
     Merged(Merge),
-    /// The one answer, with the cursor of the cluster.
+    /// The answer of one master, with its cursor replaced by the cluster's cursor.
     Scanned(scan::Step),
 }
 
-/// Where `command` goes.
+/// The route of `command`.
 ///
 /// # Errors
 ///
@@ -120,7 +120,7 @@ fn every_master(words: &[&[u8]], map: &SlotMap, merge: Merge) -> Route {
 /// Splits a command of keys, each with `step - 1` words behind it, by slot.
 fn by_slot(words: &[&[u8]], step: usize, merge: Merge) -> Route {
     let mut groups: Vec<(u16, Vec<usize>)> = Vec::new();
-    // By slot, because thousands of keys would make a search for each of them quadratic.
+    // A map by slot: a search in `groups` for each of thousands of keys would be quadratic.
     let mut known = std::collections::HashMap::new();
     for (at, key) in words[1..].iter().step_by(step).enumerate() {
         let slot = slot_of(key);
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_of_several_slots_are_grouped_and_their_places_remembered() {
+    fn keys_of_several_slots_are_grouped_by_slot_with_their_indexes() {
         let (parts, assembly) = parts(&["mget", "foo", "bar", "{foo}2"]);
         assert_eq!(assembly, Assembly::Merged(Merge::Array));
         assert_eq!(parts[0].destination, Destination::Slot(12_182));
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn several_commands_go_each_their_own_way() {
+    fn several_commands_are_routed_one_by_one() {
         let Route::Parts(parts, Assembly::Each) = route(&command(&[&["GET", "foo"], &["PING"]]), &map()).unwrap()
         else {
             panic!("not in parts");
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scan_asks_one_master_with_its_own_cursor() {
+    fn a_scan_asks_one_master_with_the_masters_own_cursor() {
         let there = (77 * 16_384 + 8192).to_string();
         for (cursor, slot, own) in [("0", 0, "0"), (there.as_str(), 8192, "77")] {
             let (parts, assembly) = parts(&["SCAN", cursor, "COUNT", "5"]);
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn what_concerns_every_node_goes_to_every_master() {
+    fn a_command_that_concerns_every_node_goes_to_every_master() {
         for words in
             [&["FLUSHALL"][..], &["script", "flush"], &["DBSIZE"], &["CONFIG", "SET", "a", "b"], &["CLIENT", "list"]]
         {
@@ -271,7 +271,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_at_all_are_routed_or_refused_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
+        fn any_bytes_are_routed_or_refused_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
             let mut any = command(&[]);
             any.payload = bytes.into();
             let _ = route(&any, &map());

@@ -1,25 +1,25 @@
-//! A `SCAN` over a cluster: one master after the other, with a cursor that says which.
+//! A `SCAN` over a cluster: one master after another. The cursor says which master is next.
 
 use super::slot_set::SLOTS;
 use crate::resp::Reply;
 
-/// The bits of a cluster's cursor that say at which master it stands: the master's lowest slot. Above them is that master's own cursor.
+/// The number of low bits in a cluster's cursor that name the master by its lowest slot. The master's own cursor is in the bits above.
 const SLOT_BITS: u32 = SLOTS.trailing_zeros();
 
-/// One step: whom it asks, and who comes behind that.
+/// One step: the master that is asked, and the next one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Step {
     /// The lowest slot of the master that is asked.
     pub(super) slot: u16,
-    /// That of the next one.
+    /// The lowest slot of the next master.
     next: Option<u16>,
 }
 
 impl Step {
-    /// The step at `cursor`, and the cursor for the master it asks. `masters` are the lowest slots of all, in order.
+    /// The step at `cursor`, and the master's own cursor. `masters` are the lowest slots of all masters, in order.
     pub(super) fn at(cursor: u64, masters: &[u16]) -> Option<(Self, u64)> {
         let first = masters.first()?;
-        #[expect(clippy::cast_possible_truncation, reason = "so many bits are a slot")]
+        #[expect(clippy::cast_possible_truncation, reason = "a number below SLOTS")]
         let slot = if cursor == 0 { *first } else { (cursor % u64::from(SLOTS)) as u16 };
         let next = masters.iter().copied().find(|lowest| *lowest > slot);
         Some((Self { slot, next }, cursor >> SLOT_BITS))
@@ -38,7 +38,7 @@ impl Step {
     }
 }
 
-/// The cursor that goes on at the master of `slot`, at its own `cursor`; `None` where that does not fit.
+/// The cluster's cursor for the master of `slot` and its own `cursor`; `None` where it does not fit.
 fn cursor_at(slot: u16, cursor: u64) -> Option<u64> {
     cursor.checked_mul(u64::from(SLOTS))?.checked_add(u64::from(slot))
 }
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scan_ends_only_behind_the_last_master() {
+    fn a_scan_ends_only_after_the_last_master() {
         let cursor = |own: &'static str, slot, next| {
             let reply = Reply::Array(vec![Reply::Bulk(own.into()), Reply::Array(Vec::new())]);
             match (Step { slot, next }).answer(reply) {

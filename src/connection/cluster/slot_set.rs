@@ -7,7 +7,7 @@ pub(in crate::connection) const SLOTS: u16 = 16_384;
 
 const WORDS: usize = SLOTS as usize / 64;
 
-/// A set of hash slots: 2 KiB, whatever is in it. Written down it is a list of ranges.
+/// A set of hash slots. It always takes 2 KiB. Serialized, it is a list of ranges.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Vec<(u16, u16)>", into = "Vec<(u16, u16)>")]
 pub(in crate::connection) struct SlotSet(Box<[u64; WORDS]>);
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_set_is_written_down_as_ranges_and_read_back() {
+    fn a_set_is_serialized_as_ranges_and_read_back() {
         let mut set = SlotSet::none();
         set.add_range(0, 63);
         set.add(64);

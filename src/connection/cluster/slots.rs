@@ -11,24 +11,24 @@ use crate::resp::Reply;
 const CRC: Crc<u16, Table<1>> = Crc::<u16, Table<1>>::new(&CRC_16_XMODEM);
 const NOBODY: u16 = u16::MAX;
 
-/// The slot of `key`: of its hash tag, if it has one.
+/// The slot of `key`, or of its hash tag, if the key has one.
 pub(in crate::connection) fn slot_of(key: &[u8]) -> u16 {
     CRC.checksum(hash_tag(key)) % SLOTS
 }
 
-/// The masters of a cluster, their slots and their replicas, as one node told.
+/// The masters of a cluster, their slots and their replicas, as one node gave them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::connection) struct SlotMap {
     masters: Vec<Address>,
     replicas: Vec<Address>,
     /// For each slot the index of its master in `masters`.
     owners: Vec<u16>,
-    /// The cluster's current epoch as that node knows it; 0 where it did not say. A node that was cut off knows an older one.
+    /// The cluster's current epoch, as this node knows it; 0 where it gave none. A node that was cut off knows an older epoch.
     epoch: u64,
 }
 
 impl SlotMap {
-    /// Reads the answer to `CLUSTER SLOTS` that `asked` gave, which stands for itself wherever it names no host.
+    /// Reads the answer of `asked` to `CLUSTER SLOTS`. An entry without a host has the host of `asked`.
     pub(in crate::connection) fn read(reply: &Reply, asked: &Address) -> Option<Self> {
         let Reply::Array(ranges) = reply else { return None };
         let mut map =
@@ -43,7 +43,7 @@ impl SlotMap {
                 map.replicas.extend(node(replica, asked).filter(|replica| !map.replicas.contains(replica)));
             }
             let Some(master) = node(master, asked) else {
-                // A node that knows of another, but not where it is: its slots are nobody's until it does.
+                // The address of the master is not known yet. Its slots have no owner until it is.
                 continue;
             };
             let (first, last) = (usize::try_from(*first).ok()?, usize::try_from(*last).ok()?);
@@ -53,8 +53,8 @@ impl SlotMap {
         Some(map)
     }
 
-    /// The same, with the epoch that the answer of `asked` to `CLUSTER INFO` names. Only a master's counts: a replica that was
-    /// cut off raises its own with each attempt to be elected.
+    /// The same map, with the epoch in the answer of `asked` to `CLUSTER INFO`. Only the epoch of a master counts: a replica that was
+    /// cut off raises its epoch with each attempt to be elected.
     pub(super) fn at_epoch(mut self, info: &Reply, asked: &Address) -> Self {
         if let Reply::Bulk(info) = info
             && self.masters.contains(asked)
@@ -66,7 +66,7 @@ impl SlotMap {
         self
     }
 
-    /// Does its node know less of the cluster's history than that of `other`?
+    /// Is the epoch of this map older than the epoch of `other`?
     pub(super) fn is_older_than(&self, other: &Self) -> bool {
         self.epoch != 0 && self.epoch < other.epoch
     }
@@ -79,12 +79,12 @@ impl SlotMap {
         &self.replicas
     }
 
-    /// Is the node at `address` one of the cluster, with slots of its own or of its master?
+    /// Is the node at `address` a master with slots, or a replica of one?
     pub(in crate::connection) fn has(&self, address: &Address) -> bool {
         self.masters.contains(address) || self.replicas.contains(address)
     }
 
-    /// Who owns `slot`.
+    /// The owner of `slot`.
     pub(in crate::connection) fn owner(&self, slot: u16) -> Option<&Address> {
         self.owners.get(usize::from(slot)).and_then(|index| self.masters.get(usize::from(*index)))
     }
@@ -96,7 +96,7 @@ impl SlotMap {
         slots
     }
 
-    /// Gives `slot` to `address`, as a node has said.
+    /// Makes `address` the owner of `slot`, after a `MOVED`.
     pub(in crate::connection) fn moved(&mut self, slot: u16, address: &Address) {
         if let Some(index) = self.index_of(address)
             && let Some(owner) = self.owners.get_mut(usize::from(slot))
@@ -137,7 +137,7 @@ fn node(parts: &[Reply], asked: &Address) -> Option<Address> {
     at_host(host, port, asked)
 }
 
-/// `host` with `port`: an empty host is that of who said so, `?` is unknown.
+/// `host` with `port`. An empty host is the host of `asked`; `?` is an unknown host.
 pub(super) fn at_host(host: &str, port: u16, asked: &Address) -> Option<Address> {
     match host {
         "?" => None,
@@ -146,17 +146,17 @@ pub(super) fn at_host(host: &str, port: u16, asked: &Address) -> Option<Address>
     }
 }
 
-/// Where else an error reply sends a request.
+/// A redirection: where an error reply sends a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::connection) struct Redirect {
     pub(in crate::connection) slot: u16,
     pub(in crate::connection) address: Address,
-    /// For this one request only, introduced by `ASKING`; the slot has not moved yet.
+    /// Is the redirection for this one request only, which must be preceded by `ASKING`? The slot has not moved yet.
     pub(in crate::connection) ask: bool,
 }
 
 impl Redirect {
-    /// Reads `MOVED slot host:port` or `ASK slot host:port`, said by `asked`.
+    /// Reads `MOVED slot host:port` or `ASK slot host:port`, sent by `asked`.
     pub(in crate::connection) fn read(line: &[u8], asked: &Address) -> Option<Self> {
         let mut words = std::str::from_utf8(line).ok()?.split(' ');
         let ask = match words.next()? {
@@ -165,7 +165,7 @@ impl Redirect {
             _ => return None,
         };
         let slot = words.next()?.parse().ok().filter(|slot| *slot < SLOTS)?;
-        // An IPv6 address stands there without brackets, so the last colon is the port's.
+        // An IPv6 address has no brackets here, so the port is behind the last colon.
         let (host, port) = words.next()?.rsplit_once(':')?;
         let address = at_host(host, port.parse().ok().filter(|port| *port != 0)?, asked)?;
         Some(Self { slot, address, ask })
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_is_that_of_the_redis_specification() {
+    fn slots_are_those_of_the_redis_specification() {
         assert_eq!(slot_of(b"123456789"), 0x31C3);
         assert_eq!(slot_of(b"foo"), 12_182);
         assert_eq!(slot_of(b"{foo}bar"), slot_of(b"foo"));
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_map_knows_owners_and_gaps_and_fills_in_the_host_that_was_asked() {
+    fn a_map_has_owners_and_gaps_and_fills_in_the_host_that_was_asked() {
         let reply = Reply::Array(vec![
             range(0, 99, Reply::Nil, 1),
             range(200, 16_383, Reply::Bulk("b".into()), 2),
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_map_knows_its_replicas_and_is_as_old_as_a_master_says() {
+    fn a_map_has_replicas_and_the_epoch_of_a_master() {
         let node = |port| Reply::Array(vec![Reply::Bulk("h".into()), Reply::Int(port)]);
         let range = Reply::Array(vec![Reply::Int(0), Reply::Int(9), node(1), node(2), node(2)]);
         let map = SlotMap::read(&Reply::Array(vec![range]), &at("h", 1)).unwrap();
@@ -227,7 +227,7 @@ mod tests {
             map.clone().at_epoch(&Reply::Bulk(info.into()), &at("h", asked))
         };
         assert!(of(4, 1).is_older_than(&of(5, 1)) && !of(5, 1).is_older_than(&of(5, 1)));
-        assert!(!of(4, 2).is_older_than(&of(5, 1)), "how old a replica's is nobody knows");
+        assert!(!of(4, 2).is_older_than(&of(5, 1)), "the epoch of a replica does not count");
         assert!(!of(4, 1).is_older_than(&of(5, 2)));
     }
 
@@ -239,7 +239,7 @@ mod tests {
             Reply::Array(vec![range(5, 99_999, Reply::Nil, 1)]),
             Reply::Array(vec![range(9, 5, Reply::Nil, 1)]),
         ] {
-            // A range that ends before it begins is empty or refused; never a panic.
+            // A range that ends before its start is empty or refused, without a panic.
             let map = SlotMap::read(&reply, &at("h", 1));
             assert!(map.is_none_or(|map| map.lowest_slots().is_empty()), "{reply:?}");
         }

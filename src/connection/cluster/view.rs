@@ -1,15 +1,15 @@
-//! What a node of a cluster says of itself and of the others: its answer to `CLUSTER NODES`.
+//! The answer of a cluster's node to `CLUSTER NODES`: its own slots, and the other nodes.
 
 use super::slot_set::SlotSet;
 use super::slots::at_host;
 use crate::connection::target::Address;
 
-/// A node, as another one describes it.
+/// A node, as another node describes it.
 #[derive(Debug)]
-pub(super) struct Described {
+pub(super) struct OtherNode {
     pub(super) id: String,
     pub(super) address: Option<Address>,
-    /// Is it a master that is not given up?
+    /// Is the node a master that has not failed?
     pub(super) serves: bool,
     pub(super) slots: SlotSet,
 }
@@ -17,22 +17,22 @@ pub(super) struct Described {
 /// A cluster as one of its nodes sees it.
 #[derive(Debug)]
 pub(super) struct View {
-    /// The id of the node that says so.
+    /// The id of the node that answered.
     pub(super) id: String,
-    /// Is it a master?
+    /// Is the node that answered a master?
     pub(super) is_master: bool,
-    /// The slots it owns.
+    /// The slots that the node owns.
     pub(super) owned: SlotSet,
-    /// The slots it takes over from others.
+    /// The slots that the node imports from other nodes.
     pub(super) importing: SlotSet,
-    /// The slots it gives away, and to whom.
+    /// The slots that the node migrates to others, and the ids of these nodes.
     pub(super) migrating: Vec<(u16, String)>,
-    /// The others.
-    pub(super) others: Vec<Described>,
+    /// The other nodes.
+    pub(super) others: Vec<OtherNode>,
 }
 
 impl View {
-    /// Reads what the node at `asked` answered.
+    /// Reads the answer of the node at `asked`.
     pub(super) fn read(text: &str, asked: &Address) -> Option<Self> {
         let mut me = None;
         let mut others = Vec::new();
@@ -59,20 +59,20 @@ impl View {
                 me = Some(Self { id, is_master, owned: slots, importing, migrating, others: Vec::new() });
             } else {
                 let serves = is("master") && !is("fail") && !is("noaddr");
-                others.push(Described { id: (*id).to_owned(), address: address_in(address, asked), serves, slots });
+                others.push(OtherNode { id: (*id).to_owned(), address: address_in(address, asked), serves, slots });
             }
         }
         me.map(|me| Self { others, ..me })
     }
 
-    /// The slots that it gives away.
+    /// The slots that the node migrates to others.
     pub(super) fn leaving(&self) -> SlotSet {
         let mut slots = SlotSet::none();
         self.migrating.iter().for_each(|(slot, _)| slots.add(*slot));
         slots
     }
 
-    pub(super) fn other(&self, id: &str) -> Option<&Described> {
+    pub(super) fn other(&self, id: &str) -> Option<&OtherNode> {
         self.others.iter().find(|other| other.id == id)
     }
 }
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_tells_its_slots_those_on_the_move_and_the_others() {
+    fn a_view_has_the_own_slots_the_migrating_slots_and_the_other_nodes() {
         let text = "aa 10.0.0.1:7@17 myself,master - 0 0 5 connected 0-99 200 [99->-bb] [300-<-cc]\n\
                     bb 10.0.0.2:7@17,b.example,shard-id=x master - 0 1 6 connected\n\
                     cc :9@19 slave,fail aa 0 1 5 connected\n";

@@ -1,4 +1,4 @@
-//! The task of a reservation: opens its connection, executes commands on it, restores it, ends it.
+//! The task of a reservation: opens the connection, executes commands on it, restores it and ends it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ pub(super) struct Keeper {
     closing: Vec<oneshot::Sender<()>>,
 }
 
-/// What an attempt has reached: a connection; or a cluster, where one is opened to the node that a command needs.
+/// The outcome of an attempt: a connection. In a cluster the connection is opened later, to the node that a command needs.
 struct Reached {
     opened: Option<Opened>,
     in_cluster: bool,
@@ -66,11 +66,11 @@ impl Keeper {
             match order {
                 Order::Open(session, tries, done) => {
                     self.opening.push(done);
-                    let error = Box::pin(self.live(&session, tries)).await;
+                    let error = Box::pin(self.run_session(&session, tries)).await;
                     self.finish(&error);
                 }
                 Order::Run(waiting) => waiting.request.settle(Err(closed()), Instant::now()),
-                // It is told when the connection opens.
+                // The name is sent when the connection opens.
                 Order::Rename(_, done) => drop(done.send(Ok(()))),
                 Order::Close(done) => {
                     let _ = done.send(());
@@ -79,14 +79,14 @@ impl Keeper {
         }
     }
 
-    /// From `open` to the end; says why it ended.
-    async fn live(&mut self, session: &CancellationToken, mut tries: Tries) -> Error {
+    /// Runs from `open` to the end of the reservation. Returns the reason of the end.
+    async fn run_session(&mut self, session: &CancellationToken, mut tries: Tries) -> Error {
         loop {
             let mut reached = match self.reach(session, tries).await {
                 Ok(reached) => reached,
                 Err(error) => return error,
             };
-            // `disconnect()` of the manager waits for it.
+            // The manager's `disconnect()` waits for this token.
             let _open = self.shared.core.exclusive.token();
             topology::watch(&self.shared);
             tries = Tries::Endless;
@@ -119,7 +119,7 @@ impl Keeper {
         }
     }
 
-    /// Takes an order in while the reservation is in use. False for one that ends it.
+    /// Takes an order while the reservation is open. False for an order that ends the reservation.
     fn take(&mut self, order: Option<Order>) -> bool {
         match order {
             None => return false,
@@ -134,7 +134,7 @@ impl Keeper {
         true
     }
 
-    /// Tries until a connection is there. Commands that come meanwhile wait, each until its deadline.
+    /// Tries until a connection is open. Commands wait meanwhile, each until its deadline.
     async fn reach(&mut self, session: &CancellationToken, tries: Tries) -> Result<Reached> {
         if tries == Tries::One && self.manager.state() != State::Ready {
             return Err(Error::new(ErrorKind::Connection, "the connection manager is not connected"));
@@ -166,7 +166,7 @@ impl Keeper {
         }
     }
 
-    /// Answers the commands that have waited for a connection for too long. Says when to look again.
+    /// Settles the commands that have waited for a connection for too long. Returns when to look again.
     fn expire(&mut self) -> Option<Instant> {
         let (now, command_timeout) = (Instant::now(), self.shared.core.config.command_timeout);
         let is_late = |one: &BlockingCommand| one.deadline(command_timeout).is_some_and(|deadline| deadline <= now);
@@ -178,7 +178,7 @@ impl Keeper {
         self.waiting.iter().filter_map(|one| one.deadline(command_timeout)).min()
     }
 
-    /// Executes commands until the connection is lost or to be closed.
+    /// Executes commands until the connection is lost or must be closed.
     async fn serve(&mut self, reached: &mut Reached, session: &CancellationToken) -> Ended {
         loop {
             if session.is_cancelled() || reached.interrupted.is_cancelled() {
@@ -214,8 +214,8 @@ impl Keeper {
         }
     }
 
-    /// Executes one command, at whichever server is the right one until its own time is over. False when the connection was
-    /// lost over it.
+    /// Executes one command at the right server, and after a refusal again, until the command's own timeout is over. False when the
+    /// connection was lost.
     async fn execute(&mut self, reached: &mut Reached, waiting: BlockingCommand, session: &CancellationToken) -> bool {
         let mut wait = Wait::new(&waiting.request, waiting.blocks_for);
         loop {
@@ -230,11 +230,11 @@ impl Keeper {
         }
     }
 
-    /// Asks one server.
+    /// Sends the command to one server.
     ///
     /// # Errors
     ///
-    /// Why none could be asked.
+    /// The reason why no server could be reached.
     async fn ask(
         &self,
         reached: &mut Reached,
@@ -283,7 +283,7 @@ impl Keeper {
         Ok(next)
     }
 
-    /// Gives the outcome to whoever waits for it. False when it means that the connection was lost.
+    /// Gives the outcome to the caller. False when the outcome means that the connection was lost.
     fn conclude(
         &mut self,
         reached: &Reached,
@@ -315,10 +315,10 @@ impl Keeper {
 }
 
 impl Reached {
-    /// False when the connection was lost over it.
+    /// Names the connection. False when the connection was lost.
     async fn rename(&mut self, name: &str, done: oneshot::Sender<Result<()>>) -> bool {
         let Some(opened) = &mut self.opened else {
-            // In a cluster it is told when the next connection opens.
+            // In a cluster the name is sent when the next connection opens.
             drop(done.send(Ok(())));
             return true;
         };
@@ -334,7 +334,7 @@ async fn attempt(
     name: Arc<Mutex<Option<String>>>,
 ) -> Result<Reached> {
     sleep(delay).await;
-    // Only the user opens again what the user has closed.
+    // Only the user may reopen a manager that the user has closed.
     if shared.is_shut() {
         return Err(shared.core.closed());
     }
@@ -349,7 +349,7 @@ async fn attempt(
     Ok(Reached { opened, in_cluster, interrupted })
 }
 
-/// Opens a connection for a command that is on its way, under the reservation's name.
+/// Opens a connection for a command, under the reservation's name.
 async fn open_in_time(
     shared: &Arc<Shared>,
     request: &Request,
@@ -359,12 +359,12 @@ async fn open_in_time(
     named(&shared.core, exclusive::open_in_time(shared, request, true, wait).await?, name).await
 }
 
-/// Calls a connection by the reservation's name.
+/// Gives the reservation's name to a connection.
 async fn named(core: &Core, mut opened: Opened, name: &Mutex<Option<String>>) -> Result<Opened> {
     let name = name.lock().clone();
     if let Some(name) = name {
         let limit = core.config.connect_timeout;
-        // A name that the server refuses is no reason to do without the connection.
+        // The server may refuse the name; the connection is used all the same.
         timeout(limit, opened.rename(&name)).await.unwrap_or_else(|_| Err(no_connection()))?;
     }
     Ok(opened)

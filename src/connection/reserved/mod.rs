@@ -1,15 +1,15 @@
-//! A connection that its holder keeps for blocking commands: one after another, under a name of its own.
+//! A connection that its holder keeps for blocking commands. It executes them one after another, and has its own name.
 //!
 //! ```text
 //! closed ──── open ─────► opening
 //! opening ─── reached ──► ready
 //! ready ───── lost ─────► restoring     commands wait, each until its own deadline
 //! restoring ─ reached ──► ready
-//! any ─────── end ──────► closed        close(), the manager's disconnect(), or a failure that waiting does not mend
+//! any ─────── end ──────► closed        close(), the manager's disconnect(), or a failure that every attempt would repeat
 //! ```
 //!
-//! The one task of a reservation (`keeper`) owns its connection. A command that is cut off is answered with `maybe-executed`; one that
-//! only reads waits for the next connection instead.
+//! The task of a reservation (`keeper`) owns the connection. When the connection is lost, the running command fails with
+//! `maybe-executed`; a command that only reads is executed on the next connection instead.
 
 mod keeper;
 
@@ -32,27 +32,27 @@ use crate::lifecycle;
 use crate::sync::Mutex;
 use keeper::Keeper;
 
-/// What happens to a reservation by itself.
+/// An event of a reservation.
 #[derive(Clone, Debug)]
 pub enum Notice {
     /// The connection is usable.
     Ready,
     /// The connection was lost and is being restored.
     Lost,
-    /// An attempt to open or restore it failed; there will be another.
+    /// An attempt to open or restore the connection failed. Another attempt follows.
     Failed(Error),
-    /// It is closed.
+    /// The reservation is closed.
     Ended,
 }
 
 type Notify = Box<dyn Fn(Notice) + Send + Sync>;
 
-/// A connection for blocking commands. Dropped, it closes.
+/// A connection for blocking commands. The drop closes it.
 pub struct Reserved {
     shared: Arc<Shared>,
     orders: mpsc::UnboundedSender<Order>,
     name: Arc<Mutex<Option<String>>>,
-    /// Cancelled to end what is open now.
+    /// Cancelled to close the connection that is open now.
     session: Mutex<CancellationToken>,
 }
 
@@ -62,12 +62,12 @@ impl fmt::Debug for Reserved {
     }
 }
 
-/// How often it is tried to open a connection.
+/// How many attempts to open a connection are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tries {
     /// Once, and only where the manager is connected.
     One,
-    /// Until it succeeds, the reservation or the manager is closed, or it fails in a way that waiting does not mend.
+    /// Until an attempt succeeds, the reservation or the manager is closed, or an attempt fails in a way that every attempt would.
     Endless,
 }
 
@@ -84,14 +84,15 @@ struct BlockingCommand {
 }
 
 impl BlockingCommand {
-    /// When it has waited for a connection for too long; one that blocks for ever waits for ever.
+    /// Until when the command may wait for a connection. A command that blocks forever waits forever.
     fn deadline(&self, command_timeout: Duration) -> Option<Instant> {
         self.blocks_for.map(|time| self.request.deadline(time + GRACE.max(command_timeout)))
     }
 }
 
 impl Reserved {
-    /// A connection of `manager`'s server for the caller alone, called `name` or as all others are. It is not opened yet.
+    /// A connection to `manager`'s server for the caller alone, with the name `name` or the manager's client name. It is not opened
+    /// yet.
     #[must_use]
     pub fn on(manager: &Manager, name: Option<String>, notify: impl Fn(Notice) + Send + Sync + 'static) -> Self {
         let (orders, received) = mpsc::unbounded_channel();
@@ -102,8 +103,8 @@ impl Reserved {
         Self { shared, orders, name, session: Mutex::default() }
     }
 
-    /// Opens the connection; where it is open, does nothing; where it is being restored, waits for that. The call itself takes its
-    /// place in the order of calls.
+    /// Opens the connection. Does nothing where it is open; waits where it is being restored. The call itself is ordered among the
+    /// other calls; the future only waits.
     ///
     /// # Errors
     ///
@@ -130,8 +131,8 @@ impl Reserved {
         self.order(Order::Run(BlockingCommand { request, blocks_for }));
     }
 
-    /// Has the server call the connection `name`, and every later one of this reservation. Commands that come after it do not wait for
-    /// the answer.
+    /// Gives the name `name` to this connection, and to every later one of this reservation. Later commands do not wait for the
+    /// answer.
     ///
     /// # Errors
     ///
@@ -152,13 +153,13 @@ impl Reserved {
         }
     }
 
-    /// Closes the connection. A command that blocks is answered first: with what it got meanwhile, else with kind `closed`. From
-    /// the call on, before the future is polled, it is on its way to be closed.
+    /// Closes the connection. A running command is settled first: with its answer, if it has one, else with kind `closed`. The end
+    /// begins with the call, before the future is polled.
     pub fn close(&self) -> impl Future<Output = ()> + Send + use<> {
         let (done, ended) = oneshot::channel();
         self.end();
         self.order(Order::Close(done));
-        // The end of the task is just as good.
+        // An error means that the task has ended, which is the same.
         async move { drop(ended.await) }
     }
 
@@ -167,7 +168,7 @@ impl Reserved {
     }
 
     fn order(&self, order: Order) {
-        // The task lives as long as this handle; were it gone, what the order holds would answer by being dropped.
+        // The task lives as long as this handle. After its end, the drop of the order would settle its callers.
         let _ = self.orders.send(order);
     }
 }

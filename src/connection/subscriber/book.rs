@@ -1,17 +1,18 @@
-//! What is subscribed: what is wanted, what was asked for and what is confirmed, and how the difference is repaired.
+//! The subscriptions of one connection: which channels have listeners, which the server has confirmed, and which commands bring
+//! the two together.
 //!
-//! A pure unit: it neither sends nor waits. For each channel:
+//! A pure unit: it neither sends nor waits. The states of a channel:
 //!
 //! ```text
-//! absent ──want──► wanted ──repairs()──► asked ──confirmed──► confirmed
-//!    ▲                ▲                    │                       │
-//!    │                └──── refused ───────┤                       │
-//!    │                └──── lost ──────────┴───────────────────────┤
-//!    └── confirmed off ◄── asked off ◄── repairs() ◄── last unwant ┘
+//! absent ─ first listener ─► wanted ─ questions() ─► asked ─ confirmed ─► confirmed
+//!   ▲                          ▲                       │                      │
+//!   │                          └─────── refused ───────┤                      │
+//!   │                          └─────── lost ──────────┴──────────────────────┤
+//!   └─ end confirmed ◄─ end asked ◄─ questions() ◄─ last listener removed ◄───┘
 //! ```
 //!
-//! Answers come in the order in which was asked, so the oldest question is the one that an answer is for. That holds for
-//! refusals too, which name no channel.
+//! The server answers in the order of the questions, so each answer is for the oldest question. A refusal names no channel, and
+//! is for the oldest question too.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use tokio::sync::oneshot;
 use super::Listener;
 use crate::error::{Error, Result};
 
-/// What a subscription is to.
+/// What the name of a subscription stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ChannelKind {
     /// A channel of that name.
@@ -47,75 +48,77 @@ pub(super) type Listeners = Arc<[(u64, Arc<dyn Listener>)]>;
 #[derive(Default)]
 struct Entry {
     listeners: Vec<(u64, Arc<dyn Listener>)>,
-    /// The same, to be shared without a copy.
+    /// The listeners, shared without a copy; nothing after the listeners have changed.
     shared: Option<Listeners>,
+    /// Callers that wait for the confirmation.
     waiting: Vec<oneshot::Sender<Result<()>>>,
-    /// Dropped when the server has confirmed the end, or has nothing to end.
+    /// Callers that wait for the end. Dropped when the server has confirmed the end, or has nothing to end.
     ending: Vec<oneshot::Sender<()>>,
-    /// Questions about it that are not answered.
+    /// How many questions about the channel are not answered yet.
     unanswered: u32,
-    /// Was a subscription asked for last, and not the end of one?
+    /// Was the last question a subscription, and not the end of one?
     asked: bool,
     confirmed: bool,
-    /// Since when messages may have been missed.
+    /// Since when the listeners may have missed messages.
     missing_since: Option<Instant>,
 }
 
 impl Entry {
-    fn wanted(&self) -> bool {
+    fn has_listeners(&self) -> bool {
         !self.listeners.is_empty()
     }
 
-    /// Is it wanted, and not confirmed?
+    /// Has the channel listeners, and no confirmation?
     fn is_open(&self) -> bool {
-        self.wanted() && !self.confirmed
+        self.has_listeners() && !self.confirmed
     }
 }
 
-/// A question on the connection.
+/// A command that the connection sends, and that the server answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Question {
-    /// To subscribe, or to end that.
+    /// Subscribes to the channel (`true`), or ends the subscription (`false`).
     Subscription(Channel, bool),
-    /// For a sign of life.
+    /// Asks for a sign of life.
     Ping,
 }
 
-/// What changed for the listeners.
+/// What an answer changes for the listeners.
 pub(super) enum Change {
-    /// Confirmed again; messages may have been missed for this long.
+    /// The subscription is confirmed again. The listeners may have missed messages for this long.
     Restored(Listeners, Duration),
-    /// Refused although some listeners have it already: it must be asked for again, later.
+    /// The server refused a channel that it had confirmed for some of the listeners. The subscription must be asked for again later.
     Refused(Error),
     Nothing,
 }
 
-/// A channel on its way to another connection, with all that is known of it.
+/// A channel that moves to another connection, with its listeners and waiting callers.
 pub(super) struct Moved(Channel, Entry);
 
 /// The subscriptions of one connection.
 #[derive(Default)]
 pub(super) struct Book {
     entries: HashMap<Channel, Entry>,
-    /// How many are wanted and not confirmed. Question for with each change, so that it is counted.
+    /// How many channels have listeners and no confirmation. [`Book::change`] keeps the count.
     open: usize,
-    /// Where something may be to repair.
+    /// Channels that may need a question.
     changed: HashSet<Channel>,
+    /// The questions that are not answered yet, oldest first.
     asked: VecDeque<Question>,
 }
 
 impl Book {
-    /// Is nothing wanted, and nothing awaited?
+    /// Has no channel a listener or an unanswered question?
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Is all that is wanted confirmed?
+    /// Is every channel that has listeners confirmed?
     pub(super) fn is_settled(&self) -> bool {
         self.open == 0
     }
 
-    /// Does something with an entry, and counts what that makes of it.
+    /// Changes an entry, and keeps the count of the open entries.
     fn change<T>(open: &mut usize, entry: &mut Entry, act: impl FnOnce(&mut Entry) -> T) -> T {
         let before = entry.is_open();
         let outcome = act(entry);
@@ -130,13 +133,13 @@ impl Book {
         Some(entry)
     }
 
-    /// Is something known of `channel`?
+    /// Has the book an entry for `channel`?
     pub(super) fn has(&self, channel: &Channel) -> bool {
         self.entries.contains_key(channel)
     }
 
-    /// Adds listener number `number`. Unless the channel is confirmed, gives what will say when it is.
-    pub(super) fn want(
+    /// Adds the listener with this number. Returns the receiver of the confirmation, unless the channel is confirmed already.
+    pub(super) fn add_listener(
         &mut self,
         channel: &Channel,
         number: u64,
@@ -146,7 +149,7 @@ impl Book {
         Self::change(&mut self.open, entry, |entry| entry.listeners.push((number, listener)));
         entry.shared = None;
         if entry.asked {
-            // The end was not asked for yet, and is not to be: whoever waits for it has nothing to wait for.
+            // The end was not sent yet, and will not be sent. Callers that wait for the end are released.
             entry.ending.clear();
         }
         if entry.confirmed && entry.asked {
@@ -158,7 +161,7 @@ impl Book {
         Some(confirmed)
     }
 
-    /// Takes out what the oldest question is about, to be wanted in another book, where that is a sharded channel.
+    /// Removes the channel of the oldest question, to be added to another book. Returns nothing where the channel is not sharded.
     pub(super) fn take_refused(&mut self) -> Option<Moved> {
         let Question::Subscription(channel, true) = self.asked.front()? else {
             return None;
@@ -174,14 +177,14 @@ impl Book {
         Some(Moved(channel, entry))
     }
 
-    /// Takes everything out, to be wanted in another book. The connection must be gone.
+    /// Removes all channels, to be added to another book. The connection must be lost.
     pub(super) fn take_all(&mut self) -> Vec<Moved> {
         self.changed.clear();
         self.open = 0;
         self.entries.drain().map(|(channel, entry)| Moved(channel, entry)).collect()
     }
 
-    /// Takes in what comes from another book.
+    /// Adds a channel that was removed from another book.
     pub(super) fn put(&mut self, Moved(channel, mut moved): Moved) {
         let entry = self.entries.entry(channel.clone()).or_default();
         Self::change(&mut self.open, entry, |entry| entry.listeners.append(&mut moved.listeners));
@@ -192,10 +195,10 @@ impl Book {
         self.changed.insert(channel);
     }
 
-    /// Removes a listener, and gives it: letting it go may end other subscriptions. Gives also, where the subscription must be ended on the
-    /// server, what is closed when that is confirmed.
+    /// Removes a listener and returns it, because dropping a listener may end other subscriptions. Where the server must end the
+    /// subscription, also returns a receiver that is closed when the server has confirmed the end.
     #[expect(clippy::type_complexity, reason = "used once; the parts are named above")]
-    pub(super) fn unwant(
+    pub(super) fn remove_listener(
         &mut self,
         channel: &Channel,
         number: u64,
@@ -204,7 +207,7 @@ impl Book {
         let at = entry.listeners.iter().position(|(own, _)| *own == number)?;
         let (_, listener) = Self::change(&mut self.open, entry, |entry| entry.listeners.remove(at));
         entry.shared = None;
-        if entry.wanted() {
+        if entry.has_listeners() {
             return Some((listener, None));
         }
         let (end, ended) = oneshot::channel();
@@ -214,10 +217,10 @@ impl Book {
         Some((listener, Some(ended)))
     }
 
-    /// Lets go of what is neither wanted nor known to the server.
+    /// Removes the entry of a channel that has no listeners and that the server does not know.
     fn forget(&mut self, channel: &Channel) {
         if let Some(entry) = self.entries.get(channel)
-            && !entry.wanted()
+            && !entry.has_listeners()
             && !entry.asked
             && entry.unanswered == 0
         {
@@ -225,39 +228,39 @@ impl Book {
         }
     }
 
-    /// What must be asked to have confirmed what is wanted. It counts as asked from now on.
-    pub(super) fn repairs(&mut self) -> Vec<Question> {
-        let mut repairs = Vec::new();
+    /// The questions that bring the server's subscriptions in line with the listeners. The questions count as sent from this call on.
+    pub(super) fn questions(&mut self) -> Vec<Question> {
+        let mut questions = Vec::new();
         for channel in std::mem::take(&mut self.changed) {
             let Some(entry) = self.entries.get_mut(&channel) else {
                 continue;
             };
-            if entry.wanted() != entry.asked {
+            if entry.has_listeners() != entry.asked {
                 entry.asked = !entry.asked;
                 entry.unanswered += 1;
-                repairs.push(Question::Subscription(channel, entry.asked));
+                questions.push(Question::Subscription(channel, entry.asked));
             }
         }
-        self.asked.extend(repairs.iter().cloned());
-        repairs
+        self.asked.extend(questions.iter().cloned());
+        questions
     }
 
-    /// A sign of life was asked for.
+    /// Records that a `PING` was sent.
     pub(super) fn pinged(&mut self) {
         self.asked.push_back(Question::Ping);
     }
 
-    /// The server answered a `PING`. False where none was asked.
+    /// The server answered a `PING`. False where the oldest question is none.
     pub(super) fn ponged(&mut self) -> bool {
         self.asked.pop_front_if(|asked| *asked == Question::Ping).is_some()
     }
 
-    /// The server says that `channel` is (not) subscribed. `None` where that answers nothing that was asked.
+    /// The server says that `channel` is subscribed (`on`), or no longer subscribed. `None` where this answers no question.
     pub(super) fn confirmed(&mut self, channel: &Channel, on: bool, now: Instant) -> Option<Change> {
         let answers =
             matches!(self.asked.front(), Some(Question::Subscription(asked, was)) if asked == channel && *was == on);
         if !answers {
-            // A sharded channel whose slot went elsewhere is ended without having been asked.
+            // The server itself ends the subscription of a sharded channel whose slot moves to another node.
             if on {
                 return None;
             }
@@ -272,13 +275,13 @@ impl Book {
         let entry = self.entries.get_mut(channel)?;
         entry.unanswered -= 1;
         let mut change = Change::Nothing;
-        // An older answer than the last question says nothing of how it is now.
+        // Only the answer to the last question about the channel says what the server's state is now.
         if entry.unanswered == 0 {
             Self::change(&mut self.open, entry, |entry| entry.confirmed = on);
-            // Where it is wanted again by now, the end of it was asked for before and is not awaited.
+            // Callers that wait for the end are released, also where the channel has listeners again.
             entry.ending.clear();
             if on {
-                // Who waits no longer needs no answer.
+                // The send fails where a caller has stopped waiting.
                 entry.waiting.drain(..).for_each(|waiting| drop(waiting.send(Ok(()))));
                 if let Some(since) = entry.missing_since.take() {
                     change = Change::Restored(shared(entry), now.saturating_duration_since(since));
@@ -289,7 +292,7 @@ impl Book {
         Some(change)
     }
 
-    /// The server refused the oldest question. `None` where nothing was asked.
+    /// The server refused the oldest question. `None` where there is no question.
     pub(super) fn refused(&mut self, error: &Error) -> Option<Change> {
         let Question::Subscription(channel, on) = self.asked.pop_front()? else {
             return Some(Change::Nothing);
@@ -314,17 +317,20 @@ impl Book {
         Some(Change::Nothing)
     }
 
-    /// What is wanted but was refused is asked for again.
+    /// Asks again for the subscriptions that the server refused.
     pub(super) fn retry(&mut self) {
         self.changed.extend(
-            self.entries.iter().filter(|(_, entry)| entry.wanted() && !entry.asked).map(|(channel, _)| channel.clone()),
+            self.entries
+                .iter()
+                .filter(|(_, entry)| entry.has_listeners() && !entry.asked)
+                .map(|(channel, _)| channel.clone()),
         );
     }
 
-    /// The connection is gone. Gives those whose subscriptions were confirmed.
+    /// The connection is lost. Returns the listeners of the subscriptions that were confirmed.
     pub(super) fn lost(&mut self, now: Instant) -> Vec<Listeners> {
         self.asked.clear();
-        self.entries.retain(|_, entry| entry.wanted());
+        self.entries.retain(|_, entry| entry.has_listeners());
         self.open = self.entries.len();
         let mut confirmed = Vec::new();
         for (channel, entry) in &mut self.entries {
@@ -340,14 +346,14 @@ impl Book {
         confirmed
     }
 
-    /// Answers those who wait for their first confirmation.
+    /// Fails the callers that wait for a confirmation.
     pub(super) fn refuse_waiting(&mut self, error: &Error) {
         for waiting in self.entries.values_mut().flat_map(|entry| entry.waiting.drain(..)) {
             let _ = waiting.send(Err(error.clone()));
         }
     }
 
-    /// It is all over: forgets everything. Gives whoever listened.
+    /// Ends all subscriptions: removes every entry, and returns the listeners.
     pub(super) fn end(&mut self, error: &Error) -> Vec<Listeners> {
         self.refuse_waiting(error);
         self.asked.clear();
@@ -368,22 +374,22 @@ fn shared(entry: &mut Entry) -> Listeners {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Message;
+    use super::super::ChannelMessage;
     use super::*;
     use crate::error::ErrorKind;
 
     struct Silent;
 
     impl Listener for Silent {
-        fn message(&self, _message: &Message) {}
+        fn message(&self, _message: &ChannelMessage) {}
     }
 
     fn channel(name: &'static str) -> Channel {
         Channel { kind: ChannelKind::Exact, name: Bytes::from_static(name.as_bytes()) }
     }
 
-    fn want(book: &mut Book, name: &'static str, number: u64) -> Option<oneshot::Receiver<Result<()>>> {
-        book.want(&channel(name), number, Arc::new(Silent))
+    fn add_listener(book: &mut Book, name: &'static str, number: u64) -> Option<oneshot::Receiver<Result<()>>> {
+        book.add_listener(&channel(name), number, Arc::new(Silent))
     }
 
     fn on(name: &'static str) -> Question {
@@ -397,25 +403,25 @@ mod tests {
     #[test]
     fn a_hundred_listeners_are_one_question() {
         let mut book = Book::default();
-        let mut waits: Vec<_> = (0..100).map(|number| want(&mut book, "a", number).unwrap()).collect();
-        assert_eq!(book.repairs(), [on("a")]);
-        assert_eq!(book.repairs(), []);
+        let mut waits: Vec<_> = (0..100).map(|number| add_listener(&mut book, "a", number).unwrap()).collect();
+        assert_eq!(book.questions(), [on("a")]);
+        assert_eq!(book.questions(), []);
         assert!(waits.iter_mut().all(|wait| wait.try_recv().is_err()));
         book.confirmed(&channel("a"), true, Instant::now());
         assert!(waits.iter_mut().all(|wait| wait.try_recv().unwrap().is_ok()));
-        assert!(want(&mut book, "a", 100).is_none());
+        assert!(add_listener(&mut book, "a", 100).is_none());
         assert_eq!(book.listeners(&channel("a")).unwrap().len(), 101);
     }
 
     #[test]
-    fn an_end_and_a_new_begin_before_any_answer_end_up_subscribed() {
+    fn a_channel_that_is_ended_and_wanted_again_before_any_answer_is_subscribed() {
         let mut book = Book::default();
-        want(&mut book, "a", 1);
-        assert_eq!(book.repairs(), [on("a")]);
-        book.unwant(&channel("a"), 1);
-        assert_eq!(book.repairs(), [off("a")]);
-        let wait = want(&mut book, "a", 2);
-        assert_eq!(book.repairs(), [on("a")]);
+        add_listener(&mut book, "a", 1);
+        assert_eq!(book.questions(), [on("a")]);
+        book.remove_listener(&channel("a"), 1);
+        assert_eq!(book.questions(), [off("a")]);
+        let wait = add_listener(&mut book, "a", 2);
+        assert_eq!(book.questions(), [on("a")]);
         let mut wait = wait.unwrap();
         let now = Instant::now();
         for answer in [true, false] {
@@ -427,75 +433,75 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wanted_by_nobody_is_asked_to_end_and_forgotten() {
+    fn a_channel_without_listeners_is_ended_and_forgotten() {
         let mut book = Book::default();
-        want(&mut book, "a", 1);
-        book.unwant(&channel("a"), 1);
-        assert!(book.is_empty(), "it was never asked for");
-        want(&mut book, "a", 1);
-        book.repairs();
+        add_listener(&mut book, "a", 1);
+        book.remove_listener(&channel("a"), 1);
+        assert!(book.is_empty(), "the subscription was never sent");
+        add_listener(&mut book, "a", 1);
+        book.questions();
         book.confirmed(&channel("a"), true, Instant::now());
-        book.unwant(&channel("a"), 1);
-        assert_eq!(book.repairs(), [off("a")]);
+        book.remove_listener(&channel("a"), 1);
+        assert_eq!(book.questions(), [off("a")]);
         book.confirmed(&channel("a"), false, Instant::now());
         assert!(book.is_empty());
     }
 
     #[test]
-    fn an_end_is_over_when_the_server_says_so_or_has_nothing_to_end() {
+    fn an_end_is_complete_when_the_server_confirms_it_or_has_nothing_to_end() {
         let is_over =
             |ended: &mut oneshot::Receiver<()>| matches!(ended.try_recv(), Err(oneshot::error::TryRecvError::Closed));
         let mut book = Book::default();
-        want(&mut book, "a", 1);
-        let mut never_asked = book.unwant(&channel("a"), 1).unwrap().1.unwrap();
+        add_listener(&mut book, "a", 1);
+        let mut never_asked = book.remove_listener(&channel("a"), 1).unwrap().1.unwrap();
         assert!(is_over(&mut never_asked));
 
-        want(&mut book, "a", 2);
-        want(&mut book, "a", 3);
-        book.repairs();
+        add_listener(&mut book, "a", 2);
+        add_listener(&mut book, "a", 3);
+        book.questions();
         book.confirmed(&channel("a"), true, Instant::now());
-        assert!(book.unwant(&channel("a"), 2).unwrap().1.is_none(), "another one has it still");
-        let mut ended = book.unwant(&channel("a"), 3).unwrap().1.unwrap();
-        assert_eq!(book.repairs(), [off("a")]);
+        assert!(book.remove_listener(&channel("a"), 2).unwrap().1.is_none(), "listener 3 remains");
+        let mut ended = book.remove_listener(&channel("a"), 3).unwrap().1.unwrap();
+        assert_eq!(book.questions(), [off("a")]);
         assert!(!is_over(&mut ended));
         book.confirmed(&channel("a"), false, Instant::now());
         assert!(is_over(&mut ended));
 
-        want(&mut book, "a", 4);
-        book.repairs();
+        add_listener(&mut book, "a", 4);
+        book.questions();
         book.confirmed(&channel("a"), true, Instant::now());
-        let mut taken_back = book.unwant(&channel("a"), 4).unwrap().1.unwrap();
+        let mut taken_back = book.remove_listener(&channel("a"), 4).unwrap().1.unwrap();
         assert!(!is_over(&mut taken_back));
-        assert!(want(&mut book, "a", 5).is_none());
+        assert!(add_listener(&mut book, "a", 5).is_none());
         assert!(is_over(&mut taken_back));
-        assert_eq!(book.repairs(), []);
+        assert_eq!(book.questions(), []);
         book.lost(Instant::now());
-        book.repairs();
-        book.unwant(&channel("a"), 5);
+        book.questions();
+        book.remove_listener(&channel("a"), 5);
         book.lost(Instant::now());
         assert!(book.is_empty());
 
-        want(&mut book, "a", 4);
-        book.repairs();
-        let mut ended = book.unwant(&channel("a"), 4).unwrap().1.unwrap();
-        book.repairs();
+        add_listener(&mut book, "a", 4);
+        book.questions();
+        let mut ended = book.remove_listener(&channel("a"), 4).unwrap().1.unwrap();
+        book.questions();
         book.confirmed(&channel("a"), true, Instant::now());
-        assert!(!is_over(&mut ended), "that was the answer to the question before");
+        assert!(!is_over(&mut ended), "the answer was for the question before");
         book.lost(Instant::now());
         assert!(is_over(&mut ended) && book.is_empty());
     }
 
     #[test]
-    fn after_a_loss_everything_is_asked_for_again_and_the_gap_is_known() {
+    fn after_a_loss_every_subscription_is_asked_for_again_and_the_gap_is_known() {
         let mut book = Book::default();
-        want(&mut book, "a", 1);
-        book.repairs();
+        add_listener(&mut book, "a", 1);
+        book.questions();
         let then = Instant::now();
         book.confirmed(&channel("a"), true, then);
-        want(&mut book, "b", 2);
-        book.repairs();
+        add_listener(&mut book, "b", 2);
+        book.questions();
         assert_eq!(book.lost(then).len(), 1, "b was not confirmed");
-        let mut again = book.repairs();
+        let mut again = book.questions();
         again.sort_by_key(|asked| format!("{asked:?}"));
         assert_eq!(again, [on("a"), on("b")]);
         let later = then + Duration::from_secs(3);
@@ -517,8 +523,8 @@ mod tests {
     #[test]
     fn a_refusal_is_for_the_oldest_question_only() {
         let mut book = Book::default();
-        let mut waits = ["a", "b"].map(|name| want(&mut book, name, 1).unwrap());
-        let asked = book.repairs();
+        let mut waits = ["a", "b"].map(|name| add_listener(&mut book, name, 1).unwrap());
+        let asked = book.questions();
         let error = Error::new(ErrorKind::Server, "NOPERM");
         book.refused(&error);
         let refused = usize::from(asked[0] == on("b"));
@@ -529,27 +535,27 @@ mod tests {
     #[test]
     fn a_channel_that_the_server_ended_by_itself_is_asked_for_again() {
         let mut book = Book::default();
-        want(&mut book, "a", 1);
-        book.repairs();
+        add_listener(&mut book, "a", 1);
+        book.questions();
         book.confirmed(&channel("a"), true, Instant::now());
         assert!(book.confirmed(&channel("a"), false, Instant::now()).is_some());
-        assert_eq!(book.repairs(), [on("a")]);
+        assert_eq!(book.questions(), [on("a")]);
     }
 
     #[test]
-    fn a_sharded_channel_goes_to_another_book_with_all_who_wait_for_it() {
+    fn a_sharded_channel_moves_to_another_book_with_its_waiting_callers() {
         let sharded = Channel { kind: ChannelKind::Sharded, name: Bytes::from_static(b"a") };
         let (mut here, mut there) = (Book::default(), Book::default());
-        let mut wait = here.want(&sharded, 1, Arc::new(Silent)).unwrap();
-        want(&mut here, "b", 2);
-        here.repairs();
+        let mut wait = here.add_listener(&sharded, 1, Arc::new(Silent)).unwrap();
+        add_listener(&mut here, "b", 2);
+        here.questions();
         while here.asked.front() != Some(&Question::Subscription(sharded.clone(), true)) {
             assert!(here.take_refused().is_none(), "only a sharded channel moves");
             here.confirmed(&channel("b"), true, Instant::now());
         }
         there.put(here.take_refused().unwrap());
         assert!(!here.has(&sharded));
-        assert_eq!(there.repairs(), [Question::Subscription(sharded.clone(), true)]);
+        assert_eq!(there.questions(), [Question::Subscription(sharded.clone(), true)]);
         there.confirmed(&sharded, true, Instant::now());
         assert!(wait.try_recv().unwrap().is_ok());
     }

@@ -1,7 +1,8 @@
-//! The connections of a manager's subscriptions, and which channel is on which.
+//! The connections of a manager's subscriptions, and which channel is on which connection.
 //!
-//! Every channel is first wanted on the connection to the server, or to any node of a cluster. A node may say that a sharded channel belongs
-//! to another node: the channel then moves to a connection to that node, and back when that node cannot be reached.
+//! Every channel starts on the connection to the server, or to any node of a cluster. A node may say that a sharded channel
+//! belongs to another node. Then the channel moves to a connection to the other node. It moves back when the other node cannot
+//! be reached.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,15 +19,16 @@ use crate::connection::topology;
 use crate::error::Result;
 use crate::sync::{Mutex, MutexGuard};
 
-/// Where a connection leads: to a certain node of a cluster, or (`None`) to the server, or any node.
+/// Where a connection leads: to this node of a cluster. `None` is the server, or any node of the cluster.
 pub(super) type Endpoint = Option<Address>;
 
 /// All of a manager's subscriptions.
 pub(in crate::connection) struct Subscriber {
     shared: Arc<Shared>,
     connections: Mutex<HashMap<Endpoint, Arc<Subscriptions>>>,
-    last: AtomicU64,
-    /// Is all that is wanted confirmed?
+    /// The number of the next listener.
+    next_number: AtomicU64,
+    /// Is every subscription confirmed?
     settled: watch::Sender<bool>,
 }
 
@@ -34,7 +36,7 @@ pub(in crate::connection) struct Subscriber {
 #[derive(Default)]
 pub(super) struct Subscriptions {
     inner: Mutex<Inner>,
-    /// Wakes the task when something is to repair.
+    /// Wakes the task when the book may have questions to send.
     pub(super) changed: Notify,
 }
 
@@ -46,19 +48,19 @@ pub(super) struct Inner {
 }
 
 impl Subscriptions {
-    /// Not to be held across an await, nor while a listener is called or dropped.
+    /// The guard must not be held across an await, or while a listener is called or dropped.
     pub(super) fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock()
     }
 
-    /// Does nothing of it remain to be done? Then its task has ended with this call.
-    pub(super) fn rest(&self) -> bool {
+    /// Is nothing left for the task to do? Then the task counts as ended from this call on.
+    pub(super) fn stop_if_empty(&self) -> bool {
         let mut inner = self.inner();
         inner.running = !inner.book.is_empty();
         !inner.running
     }
 
-    /// Its task has ended with this call.
+    /// The task counts as ended from this call on.
     pub(super) fn stop(&self) {
         self.inner().running = false;
     }
@@ -66,7 +68,12 @@ impl Subscriptions {
 
 impl Subscriber {
     pub(in crate::connection) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, connections: Mutex::default(), last: AtomicU64::new(0), settled: watch::Sender::new(true) }
+        Self {
+            shared,
+            connections: Mutex::default(),
+            next_number: AtomicU64::new(0),
+            settled: watch::Sender::new(true),
+        }
     }
 
     pub(super) fn core(&self) -> &Arc<Core> {
@@ -78,18 +85,18 @@ impl Subscriber {
         self.shared.is_shut()
     }
 
-    /// Has the topology watched from now on: a connection is needed.
+    /// Has the topology watched from this call on, because a connection is needed.
     pub(super) fn watch_topology(&self) {
         topology::watch(&self.shared);
     }
 
-    /// Registers `listener`. Gives its number and, unless the channel is confirmed, what will say when it is.
-    pub(super) fn want(
+    /// Registers `listener`. Returns its number and, unless the channel is confirmed already, the receiver of the confirmation.
+    pub(super) fn add_listener(
         self: &Arc<Self>,
         channel: &Channel,
         listener: Arc<dyn Listener>,
     ) -> (u64, Option<oneshot::Receiver<Result<()>>>) {
-        let number = self.last.fetch_add(1, Ordering::Relaxed);
+        let number = self.next_number.fetch_add(1, Ordering::Relaxed);
         let confirmed = {
             let mut connections = self.connections();
             let there =
@@ -99,7 +106,7 @@ impl Subscriber {
                 .iter()
                 .find(|(_, other)| Arc::ptr_eq(other, &subscriptions))
                 .and_then(|(endpoint, _)| endpoint.clone());
-            let confirmed = subscriptions.inner().book.want(channel, number, listener);
+            let confirmed = subscriptions.inner().book.add_listener(channel, number, listener);
             self.wake(endpoint, &subscriptions);
             confirmed
         };
@@ -107,49 +114,50 @@ impl Subscriber {
         (number, confirmed)
     }
 
-    /// Removes a listener. Where the subscription must be ended on the server, gives what is closed when that is confirmed.
-    pub(super) fn unwant(&self, channel: &Channel, number: u64) -> Option<oneshot::Receiver<()>> {
+    /// Removes a listener. Where the server must end the subscription, returns a receiver that is closed when the server has
+    /// confirmed the end.
+    pub(super) fn remove_listener(&self, channel: &Channel, number: u64) -> Option<oneshot::Receiver<()>> {
         let removed = {
             let connections = self.connections();
             connections.values().find_map(|subscriptions| {
-                let removed = subscriptions.inner().book.unwant(channel, number)?;
+                let removed = subscriptions.inner().book.remove_listener(channel, number)?;
                 subscriptions.changed.notify_one();
                 Some(removed)
             })
         };
-        // The listener goes where nothing is locked.
+        // The listener is dropped while nothing is locked.
         let ended = removed.and_then(|(_, ended)| ended);
         self.publish();
         ended
     }
 
-    /// Has a channel that the node of `from` refused wanted at the node of `to`. False where it was no sharded channel.
-    pub(super) fn moves(self: &Arc<Self>, from: &Subscriptions, to: Address) -> bool {
+    /// Moves the channel that the node of `from` refused to a connection to `to`. False where the channel is not sharded.
+    pub(super) fn move_refused(self: &Arc<Self>, from: &Subscriptions, to: Address) -> bool {
         let mut connections = self.connections();
         let Some(moved) = from.inner().book.take_refused() else {
             return false;
         };
-        self.give(&mut connections, Some(to), vec![moved]);
+        self.add_moved(&mut connections, Some(to), vec![moved]);
         true
     }
 
-    /// The node of `endpoint` cannot be reached: its channels go back to the first connection. Its task ends with this call.
+    /// The node of `endpoint` cannot be reached: its channels move back to the first connection. Its task counts as ended.
     pub(super) fn abandon(self: &Arc<Self>, endpoint: &Endpoint) {
         let mut connections = self.connections();
         if let Some(subscriptions) = connections.remove(endpoint) {
             let moved = subscriptions.inner().book.take_all();
             subscriptions.stop();
-            self.give(&mut connections, None, moved);
+            self.add_moved(&mut connections, None, moved);
         }
     }
 
-    /// Tells those who wait for it whether all is confirmed.
+    /// Publishes whether every subscription is confirmed.
     pub(super) fn publish(&self) {
         let settled = self.connections().values().all(|subscriptions| subscriptions.inner().book.is_settled());
         self.settled.send_if_modified(|was| std::mem::replace(was, settled) != settled);
     }
 
-    /// Becomes true when all that is wanted is confirmed.
+    /// True while every subscription is confirmed.
     pub(super) fn settled(&self) -> watch::Receiver<bool> {
         self.settled.subscribe()
     }
@@ -158,7 +166,7 @@ impl Subscriber {
         self.connections.lock()
     }
 
-    fn give(
+    fn add_moved(
         self: &Arc<Self>,
         connections: &mut HashMap<Endpoint, Arc<Subscriptions>>,
         to: Endpoint,
@@ -172,7 +180,7 @@ impl Subscriber {
         self.wake(to, subscriptions);
     }
 
-    /// Has the task of `subscriptions` look, and starts it if there is none.
+    /// Wakes the task of `subscriptions`, or starts one.
     fn wake(self: &Arc<Self>, endpoint: Endpoint, subscriptions: &Arc<Subscriptions>) {
         if !std::mem::replace(&mut subscriptions.inner().running, true) {
             let task = task::run(Arc::clone(self), endpoint, Arc::clone(subscriptions));

@@ -1,16 +1,16 @@
-//! Subscriptions: on one connection for all of a manager, opened with the first and closed after the last. In a cluster
-//! sharded channels are on one more for each node that has some.
+//! Subscriptions. One connection carries all subscriptions of a manager: it is opened with the first and closed after the last.
+//! In a cluster, each node that has sharded channels gets one more connection.
 //!
 //! | file | what |
 //! |---|---|
-//! | `book` | what is wanted, asked for and confirmed: a pure unit |
-//! | `task` | the one task that connects, asks, hears and restores |
-//! | `connections` | the connections, and which channel is on which |
-//! | `received` | what comes in on the connection |
+//! | `book` | the channels, their listeners and their confirmations: a pure unit |
+//! | `task` | the task of a connection: it connects, subscribes, receives and restores |
+//! | `connections` | the connections, and which channel is on which connection |
+//! | `received` | what a connection receives, decoded |
 //!
-//! A subscription is registered at once and confirmed later; what is published after its confirmation, by anyone, is heard.
-//! A connection that is lost is restored without end, with the manager's backoff; then everything is subscribed again, and
-//! each listener is told for how long it may have missed messages. `disconnect()` ends all subscriptions.
+//! A subscription is registered at once and confirmed later. Its listener gets every message that is published after the
+//! confirmation. A lost connection is restored with the manager's backoff, for as long as that takes. Then every channel is
+//! subscribed again, and each listener is told for how long it may have missed messages. `disconnect()` ends all subscriptions.
 
 mod book;
 mod connections;
@@ -35,33 +35,34 @@ pub(super) use received::Received;
 use super::core::Core;
 use crate::error::{Delivery, Error, ErrorKind, Result};
 
-/// A message on a channel.
+/// A Pub/Sub message on a channel.
 #[derive(Clone, Debug)]
-pub struct Message {
+pub struct ChannelMessage {
     pub channel: Bytes,
-    /// The pattern it was subscribed by.
+    /// The pattern of the subscription that got the message, if it is a subscription to a pattern.
     pub pattern: Option<Bytes>,
     pub payload: Bytes,
 }
 
-/// Hears what comes on a channel. Called on the I/O thread, within a [`crate::crossing::batch`]; must not block.
+/// Gets the messages of a channel. Called on the I/O thread, within a [`crate::crossing::batch`]; must not block.
 pub trait Listener: Send + Sync {
-    fn message(&self, message: &Message);
+    fn message(&self, message: &ChannelMessage);
 
-    /// A message was longer than `maxReplyBytes`, and is lost.
+    /// A message was longer than `maxReplyBytes`, and was discarded.
     fn missed(&self) {}
 
-    /// The connection is gone, and the subscription is being restored.
+    /// The connection is lost, and the subscription is being restored.
     fn lost(&self, _error: &Error) {}
 
-    /// It is confirmed again; messages may have been missed for this long.
+    /// The subscription is confirmed again. The listener may have missed messages for this long.
     fn restored(&self, _gap: Duration) {}
 
-    /// It is over for good: the manager was disconnected.
+    /// The subscription has ended, because the manager was disconnected.
     fn ended(&self, _error: &Error) {}
 }
 
-/// A confirmed subscription. Dropped, its listener hears nothing more; the last one of a channel ends that on the server.
+/// A confirmed subscription. After the drop its listener gets nothing more. The drop of a channel's last subscription ends the
+/// subscription on the server.
 pub struct Subscription {
     subscriber: Weak<Subscriber>,
     channel: Channel,
@@ -75,19 +76,20 @@ impl fmt::Debug for Subscription {
 }
 
 impl Subscription {
-    /// Ends it: its listener hears nothing more from this call on. The future resolves when the server has confirmed that nobody of
-    /// this manager is subscribed, at once where others are, or where no connection has the subscription.
+    /// Ends the subscription: its listener gets nothing more from this call on. The future resolves when the server has confirmed
+    /// the end. It resolves at once where this manager has other listeners of the channel, and where no connection has the
+    /// subscription.
     ///
     /// # Errors
     ///
     /// `timeout` when the server does not confirm within `commandTimeoutMs`.
     pub fn end(self) -> impl Future<Output = Result<()>> + Send + use<> {
         let subscriber = self.subscriber.upgrade();
-        let ended = subscriber.as_ref().and_then(|subscriber| subscriber.unwant(&self.channel, self.number));
+        let ended = subscriber.as_ref().and_then(|subscriber| subscriber.remove_listener(&self.channel, self.number));
         async move {
             let (Some(subscriber), Some(ended)) = (subscriber, ended) else { return Ok(()) };
             let limit = subscriber.core().config.command_timeout;
-            // It is closed and never sent to.
+            // The channel is closed without a value: `Ok` holds an error that means the end.
             match timeout(limit, ended).await {
                 Ok(_) => Ok(()),
                 Err(_) => Err(Error::new(
@@ -106,7 +108,7 @@ impl Subscription {
 impl Drop for Subscription {
     fn drop(&mut self) {
         if let Some(subscriber) = self.subscriber.upgrade() {
-            drop(subscriber.unwant(&self.channel, self.number));
+            drop(subscriber.remove_listener(&self.channel, self.number));
         }
     }
 }
@@ -133,7 +135,7 @@ impl Subscriber {
         }
     }
 
-    /// Gives the subscription and, unless it is confirmed, what will say when it is.
+    /// Returns the subscription and, unless the channel is confirmed already, the receiver of the confirmation.
     fn register(
         self: &Arc<Self>,
         channel: Channel,
@@ -142,11 +144,11 @@ impl Subscriber {
         if self.is_shut() {
             return Err(self.core().closed());
         }
-        let (number, confirmed) = self.want(&channel, listener);
+        let (number, confirmed) = self.add_listener(&channel, listener);
         Ok((Subscription { subscriber: Arc::downgrade(self), channel, number }, confirmed))
     }
 
-    /// Waits until everything is confirmed; see [`super::Manager::subscribed`].
+    /// Waits until every subscription is confirmed; see [`super::Manager::subscribed`].
     pub(super) fn subscribed(self: &Arc<Self>) -> impl Future<Output = Result<()>> + Send + use<> {
         let subscriber = Arc::clone(self);
         async move {

@@ -1,21 +1,21 @@
-//! What comes in on a connection that subscribes: answers and messages, in RESP3 as pushes, in RESP2 as arrays.
+//! What a connection of subscriptions receives: answers and messages. RESP3 sends them as pushes, RESP2 as arrays.
 
 use bytes::Bytes;
 
-use super::Message;
+use super::ChannelMessage;
 use super::book::{Channel, ChannelKind};
 use crate::resp::Reply;
 
-/// One thing that was heard.
+/// One received answer or message.
 #[derive(Debug)]
 pub(in crate::connection) enum Received {
-    Message(ChannelKind, Message),
-    /// A subscription was confirmed, or its end.
+    Message(ChannelKind, ChannelMessage),
+    /// The server confirmed a subscription (`true`) or the end of one (`false`).
     Confirmed(Channel, bool),
     Pong,
-    /// The oldest question was refused, in these words.
+    /// The server refused the oldest question, with this error line.
     Refused(Bytes),
-    /// Something that is not for us.
+    /// A reply that no subscription expects. It is ignored.
     Unknown,
 }
 
@@ -29,7 +29,7 @@ impl Received {
         }
     }
 
-    /// The channel, or the pattern, of a message that begins with `head`.
+    /// The channel, or the pattern, of the message that starts with `head`.
     pub(super) fn channel_of(head: &[Reply]) -> Option<Channel> {
         let [Reply::Bulk(what) | Reply::Simple(what), Reply::Bulk(name), ..] = head else { return None };
         let kind = match &what[..] {
@@ -70,7 +70,7 @@ impl Received {
 }
 
 fn message(kind: ChannelKind, pattern: Option<Bytes>, (channel, payload): (Bytes, Bytes)) -> Received {
-    Received::Message(kind, Message { channel, pattern, payload })
+    Received::Message(kind, ChannelMessage { channel, pattern, payload })
 }
 
 fn confirmed(kind: ChannelKind, name: Bytes, on: bool) -> Received {
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_message_that_was_read_past_its_channel_is_known() {
+    fn the_channel_of_a_discarded_message_is_known() {
         for (words, kind) in [
             (&["message", "a"][..], ChannelKind::Exact),
             (&["smessage", "a"], ChannelKind::Sharded),
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_strange_and_no_panic() {
+    fn an_unexpected_reply_is_unknown_and_no_panic() {
         for words in [&[][..], &["message"], &["message", "a"], &["invalidate", "k"], &["pmessage", "a", "b"]] {
             assert!(matches!(Received::of(Reply::Push(bulks(words))), Received::Unknown), "{words:?}");
         }

@@ -1,4 +1,4 @@
-//! The task that owns the subscribing connection: it connects, asks for what is wanted, hears, and restores what was lost.
+//! The task that owns a connection of subscriptions: it connects, subscribes, receives, and restores what was lost.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split};
 use tokio::task::yield_now;
 use tokio::time::{sleep, sleep_until, timeout};
 
-use super::Message;
+use super::ChannelMessage;
 use super::book::{Change, Channel, ChannelKind, Question};
 use super::connections::{Endpoint, Subscriber, Subscriptions};
 use super::received::Received;
@@ -30,24 +30,24 @@ use crate::resp::{self, Read, Reply};
 
 /// How long a connection on which nothing is subscribed is kept for the next subscription.
 const LINGER: Duration = Duration::from_secs(1);
-/// The wait before something that was refused to those who had it is asked for again.
+/// The wait before a refused channel is subscribed again, where the server had confirmed it before.
 const REFUSED_PAUSE: Duration = Duration::from_secs(1);
-/// The wait before the channels of a node that cannot be reached are asked for elsewhere.
+/// The wait before the channels of a node that cannot be reached move to the first connection.
 const UNREACHABLE_PAUSE: Duration = Duration::from_millis(200);
-/// How long an attempt to connect may take before the server is looked for elsewhere too.
+/// How long an attempt to connect may take before the topology is asked where the server is.
 const SLOW: Duration = Duration::from_millis(100);
 const READ_CHUNK: usize = 64 * 1024;
 
 enum Ended {
-    /// Nothing has been subscribed for a while.
+    /// The connection has had no subscription for [`LINGER`].
     Idle,
-    /// Messages may have been missed since then.
+    /// The connection was lost. Listeners may have missed messages since then.
     Lost(Error, Instant),
-    /// The same, where the server is not, or no longer, the right one.
+    /// The connection was given up, because another server is the right one. Listeners may have missed messages since then.
     Left(Error, Instant),
 }
 
-/// Lives while something is subscribed on `subscriptions`.
+/// Runs while `subscriptions` has channels.
 pub(super) async fn run(subscriber: Arc<Subscriber>, endpoint: Endpoint, subscriptions: Arc<Subscriptions>) {
     let core = Arc::clone(subscriber.core());
     let interrupted = core.interruption();
@@ -68,14 +68,14 @@ pub(super) async fn run(subscriber: Arc<Subscriber>, endpoint: Endpoint, subscri
                     () = interrupted.cancelled() => return end(&subscriber, &subscriptions),
                 };
                 let (error, missed, left) = match ended {
-                    Ended::Idle if subscriptions.rest() => return,
+                    Ended::Idle if subscriptions.stop_if_empty() => return,
                     Ended::Idle => continue,
                     Ended::Lost(error, missed) => (error, missed, false),
                     Ended::Left(error, missed) => (error, missed, true),
                 };
                 lost(&subscriber, &subscriptions, &error, missed);
                 if left && endpoint.is_none() {
-                    // Whoever is right now is there.
+                    // The right server is known already: no pause is needed.
                     continue;
                 }
                 if left {
@@ -88,11 +88,11 @@ pub(super) async fn run(subscriber: Arc<Subscriber>, endpoint: Endpoint, subscri
             Err(error) => {
                 core.failed(&error);
                 if matches!(error.kind(), ErrorKind::Auth | ErrorKind::Tls | ErrorKind::Config) {
-                    // It would fail the same way next time: nobody is to wait for that.
+                    // The next attempt would fail the same way, so callers need not wait for it.
                     batch(|| subscriptions.inner().book.refuse_waiting(&error));
                 }
                 if endpoint.is_some() {
-                    // Until the cluster has seen it too, it sends back here whoever asks.
+                    // The other nodes redirect to this node until they notice its failure too.
                     if interrupted.run_until_cancelled(sleep(UNREACHABLE_PAUSE)).await.is_none() {
                         return end(&subscriber, &subscriptions);
                     }
@@ -100,7 +100,7 @@ pub(super) async fn run(subscriber: Arc<Subscriber>, endpoint: Endpoint, subscri
                 }
             }
         }
-        if subscriptions.rest() {
+        if subscriptions.stop_if_empty() {
             return;
         }
         missing.get_or_insert_with(|| core.topology.missing());
@@ -111,7 +111,7 @@ pub(super) async fn run(subscriber: Arc<Subscriber>, endpoint: Endpoint, subscri
     }
 }
 
-/// The wait before the attempt after number `attempt`; no longer than until the topology changes.
+/// The wait after attempt number `attempt`. It ends early when the topology changes.
 async fn pause(core: &Core, attempt: u32) {
     let delay = core.config.reconnect.delay(attempt);
     core.metrics.reconnection_attempts.add(1);
@@ -122,13 +122,14 @@ async fn pause(core: &Core, attempt: u32) {
     }
 }
 
-/// Uses a connection until it is lost, or not needed.
+/// Uses a connection until it is lost or no longer needed.
 async fn serve(subscriber: &Arc<Subscriber>, subscriptions: &Subscriptions, greeted: Greeted) -> Ended {
     let _counted = subscriber.core().counted();
     Connection::new(subscriber, subscriptions, greeted).serve().await
 }
 
-/// A connection, and where it leads if that may be elsewhere one day. One that takes long has the server looked for elsewhere too.
+/// Opens a connection. The result has an address where another server may become the right one later. While an attempt is slow,
+/// the topology is asked where the server is.
 async fn connect_to(core: &Core, to: Option<&Address>) -> Result<Greeted> {
     let limit = core.config.connect_timeout;
     let mut connected = pin!(async {
@@ -151,7 +152,7 @@ async fn connect_to(core: &Core, to: Option<&Address>) -> Result<Greeted> {
     let _missing = core.topology.missing();
     tokio::select! {
         connected = connected => connected,
-        // Whoever is right now is there.
+        // The next attempt goes to the server that was found.
         () = core.topology.changed(), if to.is_none() => Err(gone("another server was found")),
     }
 }
@@ -174,7 +175,7 @@ fn lost(subscriber: &Subscriber, subscriptions: &Subscriptions, error: &Error, m
 struct Connection<'a> {
     subscriber: &'a Arc<Subscriber>,
     subscriptions: &'a Subscriptions,
-    /// Where it leads, if that may be elsewhere one day.
+    /// Where the connection leads, if another server may become the right one later.
     seat: Option<Seat>,
     read: ReadHalf<Box<dyn Stream>>,
     write: WriteHalf<Box<dyn Stream>>,
@@ -182,11 +183,11 @@ struct Connection<'a> {
     output: BytesMut,
     opened: Instant,
     silence: Silence,
-    /// When something came last, whatever this process did since.
+    /// When the server sent something last.
     heard: Instant,
-    /// Since when nothing has been wanted.
+    /// Since when the connection has had no subscription.
     idle: Option<Instant>,
-    /// When what was refused is asked for again.
+    /// When the refused channels are subscribed again.
     again: Option<Instant>,
 }
 
@@ -209,29 +210,29 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// Uses the connection until it is lost, or not needed.
+    /// Uses the connection until it is lost or no longer needed.
     async fn serve(&mut self) -> Ended {
         let (core, seat) = (self.core(), self.seat.clone());
         let mut left = pin!(core.topology.left(seat.as_ref()));
         loop {
-            self.repair();
+            self.send_questions();
             let wake = match self.due(Instant::now()) {
                 Ok(wake) => wake,
                 Err(ended) => return ended,
             };
             self.incoming.bytes.reserve(READ_CHUNK);
-            // Reading never waits for writing: a peer that stops reading until it is read from blocks nobody.
+            // Reading never waits for writing: a server may stop reading until its output is read.
             tokio::select! {
                 read = self.read.read_buf(&mut self.incoming.bytes) => {
                     let outcome = match read {
-                        // Everything that was sent before has come.
+                        // An orderly end: everything that the server sent before was received.
                         Ok(0) => return Ended::Lost(gone("closed by the server"), Instant::now()),
                         Ok(count) => {
                             if count >= READ_CHUNK {
-                                // A server that sends without end is not to keep the thread.
+                                // A server that sends without pause must not occupy the thread.
                                 yield_now().await;
                             }
-                            self.took(count)
+                            self.received(count)
                         }
                         Err(e) => Err(gone(&e.to_string()).caused_by(e)),
                     };
@@ -258,27 +259,28 @@ impl<'a> Connection<'a> {
         self.subscriber.core()
     }
 
-    /// The end of a connection that may have been dead since something came last.
+    /// The end of a connection that may have been dead since the server sent something last.
     fn lost(&self, error: Error) -> Ended {
         Ended::Lost(error, self.heard)
     }
 
-    /// The end of a connection to a server that others have turned away from since it was known to be right.
+    /// The end of a connection to a server that is no longer the right one. Messages may have gone to the right server since the
+    /// time before the topology changed.
     fn left(&self) -> Ended {
         let error =
             self.seat.as_ref().map_or_else(|| gone("another server was found"), |seat| not_right(&seat.address));
         Ended::Left(error, self.core().topology.before_change().max(self.opened))
     }
 
-    /// Asks for what is wanted and not there, and for the end of what is there and not wanted.
-    fn repair(&mut self) {
-        let repairs = {
+    /// Sends the questions of the book: new subscriptions, and ends of subscriptions.
+    fn send_questions(&mut self) {
+        let questions = {
             let mut inner = self.subscriptions.inner();
-            let repairs = inner.book.repairs();
+            let questions = inner.book.questions();
             self.idle = inner.book.is_empty().then(|| self.idle.unwrap_or_else(Instant::now));
-            repairs
+            questions
         };
-        for asked in repairs {
+        for asked in questions {
             let Question::Subscription(Channel { kind, name }, on) = asked else { continue };
             let verb: &[u8] = match (kind, on) {
                 (ChannelKind::Exact, true) => b"SUBSCRIBE",
@@ -292,7 +294,7 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// All that time brings about. Gives when to look again.
+    /// Does what is due at `now`. Returns when to look again.
     fn due(&mut self, now: Instant) -> Result<Instant, Ended> {
         let silence = match self.silence.due(self.core().config.keep_alive, now) {
             Due::Wait(until) => until,
@@ -311,20 +313,20 @@ impl<'a> Connection<'a> {
         if self.again.is_some_and(|at| now >= at) {
             self.again = None;
             self.subscriptions.inner().book.retry();
-            self.repair();
+            self.send_questions();
         }
         let next = [Some(silence), self.idle.map(|since| since + LINGER), self.again];
         Ok(next.into_iter().flatten().min().unwrap_or(silence))
     }
 
-    fn took(&mut self, count: usize) -> Result<()> {
+    fn received(&mut self, count: usize) -> Result<()> {
         self.core().metrics.received_bytes.add(count as u64);
         self.heard = Instant::now();
         self.silence.end(self.heard);
         batch(|| {
             while let Some(read) = self.incoming.next().map_err(|e| gone(&e.to_string()))? {
                 match read {
-                    Read::Reply(reply) => self.hear(Received::of(reply))?,
+                    Read::Reply(reply) => self.handle(Received::of(reply))?,
                     Read::Passed(passed) => self.missed(&passed.head),
                 }
             }
@@ -332,26 +334,26 @@ impl<'a> Connection<'a> {
         })
     }
 
-    /// A message was longer than `maxReplyBytes`; `head` is what came first of it.
+    /// A message was longer than `maxReplyBytes`; `head` is its start.
     fn missed(&self, head: &[Reply]) {
         let Some(channel) = Received::channel_of(head) else { return };
         let listeners = self.subscriptions.inner().book.listeners(&channel);
         listeners.iter().flat_map(|some| some.iter()).for_each(|(_, listener)| listener.missed());
     }
 
-    fn hear(&mut self, heard: Received) -> Result<()> {
+    fn handle(&mut self, heard: Received) -> Result<()> {
         let told = match heard {
             Received::Message(kind, message) => {
-                self.give(kind, &message);
+                self.deliver(kind, &message);
                 return Ok(());
             }
             Received::Confirmed(channel, on) => {
                 let told = self.subscriptions.inner().book.confirmed(&channel, on, self.heard);
-                // The end of what nobody knew of changes nothing.
+                // The end of an unknown subscription changes nothing.
                 told.or((!on).then_some(Change::Nothing))
             }
             Received::Pong => self.subscriptions.inner().book.ponged().then_some(Change::Nothing),
-            Received::Refused(line) if self.moves(&line) => Some(Change::Nothing),
+            Received::Refused(line) if self.move_refused(&line) => Some(Change::Nothing),
             Received::Refused(line) => {
                 let error = Error::from_reply(&String::from_utf8_lossy(&line));
                 self.subscriptions.inner().book.refused(&error)
@@ -373,13 +375,13 @@ impl<'a> Connection<'a> {
         Ok(())
     }
 
-    /// Where a node says that a channel is for another one, it goes there.
-    fn moves(&self, refusal: &[u8]) -> bool {
+    /// Moves the channel of the oldest question to the node that `refusal` names. False where `refusal` is no redirection.
+    fn move_refused(&self, refusal: &[u8]) -> bool {
         let redirect = self.seat.as_ref().and_then(|seat| Redirect::read(refusal, &seat.address));
-        redirect.is_some_and(|redirect| self.subscriber.moves(self.subscriptions, redirect.address))
+        redirect.is_some_and(|redirect| self.subscriber.move_refused(self.subscriptions, redirect.address))
     }
 
-    fn give(&self, kind: ChannelKind, message: &Message) {
+    fn deliver(&self, kind: ChannelKind, message: &ChannelMessage) {
         let name = message.pattern.as_ref().unwrap_or(&message.channel).clone();
         let listeners = self.subscriptions.inner().book.listeners(&Channel { kind, name });
         for (_, listener) in listeners.iter().flat_map(|some| some.iter()) {

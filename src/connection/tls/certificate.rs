@@ -1,4 +1,4 @@
-//! A certificate as X.509 has it, in each of its versions: for what rustls' own parser refuses to read.
+//! An X.509 certificate of any version, for certificates that rustls' own parser refuses to read.
 
 use std::time::Duration;
 
@@ -15,11 +15,11 @@ use x509_cert::ext::pkix::{
     SubjectKeyIdentifier,
 };
 
-/// Any purpose, and to be a TLS server.
+/// The extended key usages "any" and "TLS server".
 const ANY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37.0");
 const SERVER_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.1");
 
-/// The extensions that are read here: another one that is critical means that the certificate cannot be judged.
+/// The extensions that this module reads. A certificate with any other critical extension cannot be verified.
 const KNOWN: [ObjectIdentifier; 6] = [
     BasicConstraints::OID,
     KeyUsage::OID,
@@ -34,7 +34,7 @@ type Outcome<T> = Result<T, x509_cert::der::Error>;
 pub(super) struct Certificate<'a> {
     pub(super) der: &'a [u8],
     parsed: x509_cert::Certificate,
-    /// What is signed, by which algorithm, and the signature, as they stand in the certificate.
+    /// The signed bytes, the algorithm and the signature, as they stand in the certificate.
     signed: &'a [u8],
     algorithm: &'a [u8],
     signature: &'a [u8],
@@ -63,13 +63,13 @@ impl<'a> Certificate<'a> {
         validity.not_before.to_unix_duration() <= since_1970 && since_1970 <= validity.not_after.to_unix_duration()
     }
 
-    /// May this certificate sign others, `below` of which stand between it and a server's? One of version 1 cannot say, and
-    /// may where the user trusts it.
+    /// May this certificate sign others, with `below` certificates between it and the server's? A certificate of version 1 cannot say
+    /// so; it may where the user trusts it.
     pub(super) fn is_authority(&self, below: usize) -> bool {
         self.parsed.tbs_certificate().version() == Version::V1 || self.says_authority(below)
     }
 
-    /// Does this certificate say that it may sign others, `below` of which stand between it and a server's?
+    /// Does this certificate say that it may sign others, with `below` certificates between it and the server's?
     pub(super) fn says_authority(&self, below: usize) -> bool {
         let signs = self.extension::<KeyUsage>().is_none_or(|usage| usage.is_ok_and(|usage| usage.key_cert_sign()));
         let basic = self.extension::<BasicConstraints>().and_then(Outcome::ok);
@@ -83,7 +83,7 @@ impl<'a> Certificate<'a> {
         })
     }
 
-    /// Is there a critical extension whose meaning is not known here, or one that bounds what an authority may sign for?
+    /// Has the certificate a critical extension that this module does not read, or name constraints?
     pub(super) fn is_beyond_us(&self) -> bool {
         let beyond = |one: &Extension| match one.extn_id {
             NameConstraints::OID => true,
@@ -92,7 +92,7 @@ impl<'a> Certificate<'a> {
         self.parsed.tbs_certificate().extensions().is_some_and(|list| list.iter().any(beyond))
     }
 
-    /// The subject's common name, where the certificate has no alternative names; they win where there are some.
+    /// The subject's common name, where the certificate has no alternative names. Alternative names take precedence.
     pub(super) fn common_name_alone(&self) -> Option<String> {
         if self.extension::<SubjectAltName>().is_some() {
             return None;

@@ -35,7 +35,7 @@ pub(super) fn read(given: &TlsOptions, provider: &CryptoProvider) -> Result<Opti
         .load_private_key(private_key(key, passphrase)?)
         .map_err(|e| wrong_pem("key", "a private key", "one of an unknown kind").caused_by(e))?;
     let chain = certificates("cert", cert)?;
-    // rustls compares the two itself, but reads no certificates of version 1 for that.
+    // rustls compares the two keys itself, but cannot read certificates of version 1.
     let public = chain.first().and_then(|own| Certificate::read(own).ok()).and_then(|own| own.public_key().ok());
     if let (Some(public), Some(of_key)) = (public, key.public_key())
         && public != of_key.as_ref()

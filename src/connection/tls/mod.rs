@@ -1,4 +1,4 @@
-//! TLS by rustls with ring: what a user says of it, made into rustls' configuration.
+//! TLS by rustls with ring: the user's options, made into rustls' configuration.
 //!
 //! | file | what |
 //! |---|---|
@@ -23,17 +23,17 @@ mod trust;
 
 pub(super) use trust::reason;
 
-/// How to speak TLS.
+/// The TLS configuration of a manager.
 #[derive(Clone, Debug)]
 pub struct Tls {
     pub config: Arc<ClientConfig>,
-    /// The name to expect in the certificate; `None`: the host connected to.
+    /// The name that the certificate must have; `None` is the host of the connection.
     pub server_name: Option<ServerName<'static>>,
-    /// What it was made from.
+    /// The user's options.
     pub given: TlsOptions,
 }
 
-/// TLS as a user describes it; certificates and keys are PEM.
+/// The user's options for TLS; certificates and keys are PEM.
 #[derive(Clone, Debug)]
 pub struct TlsOptions {
     /// All authorities, one after another.
@@ -103,7 +103,7 @@ fn read_pem(options: &mut Options, option: &'static str, what: &str) -> Result<O
     value.map(|value| pem(option, what, &value).map(|text| Secret::new(text.to_owned()))).transpose()
 }
 
-/// A text, or its bytes: what is PEM of it is ASCII, whatever else is in it.
+/// A text, or its bytes. The PEM sections are ASCII; the text around them does not matter.
 fn pem<'a>(option: &str, what: &str, value: &'a Value) -> Result<&'a str> {
     let text = value.as_str().or_else(|| options::latin1(value));
     text.ok_or_else(|| wrong_pem(option, what, options::type_name(value)))

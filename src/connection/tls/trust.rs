@@ -1,9 +1,9 @@
 //! Which certificates of a server are trusted.
 //!
-//! webpki judges first. It follows the rules for public authorities, and so refuses what private ones commonly issue and what
-//! OpenSSL, and with it Node's own TLS, takes: a self-signed certificate that is given as its own authority, X.509 version 1, and
-//! a host named by the common name alone. Where the user named the authorities, a second look accepts these three.
-//! Everything else of a certificate counts there too: dates, signatures, purposes, and what is critical.
+//! webpki verifies first, by the rules for public authorities. It refuses three kinds of certificates that private authorities commonly
+//! issue, and that OpenSSL, and so Node's own TLS, accepts: a self-signed certificate that is its own authority, X.509 version 1, and
+//! a host named by the common name alone. Where the user named the authorities, a second check accepts these three kinds. The second
+//! check also verifies dates, signatures, purposes and critical extensions.
 
 use std::fmt;
 use std::io;
@@ -20,16 +20,16 @@ use super::certificate::Certificate;
 use super::{TlsOptions, certificates, wrong_pem};
 use crate::error::{Error, Result};
 
-/// The variable that names a file of further authorities, as Node has it.
+/// The environment variable with the name of a file of further authorities, as in Node.
 const EXTRA: &str = "NODE_EXTRA_CA_CERTS";
 
-/// How many certificates may stand between a server's and an authority.
+/// How many certificates may stand between the server's certificate and an authority.
 const LONGEST_CHAIN: usize = 4;
 
-type Verdict<T> = Result<T, rustls::Error>;
+type TlsResult<T> = Result<T, rustls::Error>;
 
-/// What judges a server's certificate: the authorities in `ca`, or the public ones and those of `NODE_EXTRA_CA_CERTS`, or
-/// nothing where the user said `rejectUnauthorized: false`.
+/// The verifier of a server's certificate. It trusts the authorities in `ca`, or else the public authorities and the ones of
+/// `NODE_EXTRA_CA_CERTS`. With `rejectUnauthorized: false` it trusts every certificate.
 pub(super) fn verifier(given: &TlsOptions, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>> {
     let algorithms = provider.signature_verification_algorithms;
     let trusted = if given.verify { Some(Trusted::by(given, provider)?) } else { None };
@@ -44,11 +44,11 @@ fn extra_authorities() -> Result<Vec<CertificateDer<'static>>> {
     certificates("ca", &text).map_err(|_| wrong("a file without".to_owned()))
 }
 
-/// Trusts what webpki trusts, and what OpenSSL trusts besides of the user's own authorities.
+/// Trusts what webpki trusts, and what OpenSSL trusts in addition, for the user's own authorities.
 #[derive(Debug)]
 struct Trusted {
     webpki: Arc<WebPkiServerVerifier>,
-    /// The user's own; the public ones issue nothing that webpki does not take.
+    /// The user's own authorities. Public authorities issue only certificates that webpki accepts.
     authorities: Vec<CertificateDer<'static>>,
 }
 
@@ -80,7 +80,7 @@ impl Trusted {
         ocsp: &[u8],
         now: UnixTime,
         algorithms: &WebPkiSupportedAlgorithms,
-    ) -> Verdict<()> {
+    ) -> TlsResult<()> {
         let refusal = match self.webpki.verify_server_cert(end_entity, intermediates, server_name, ocsp, now) {
             Err(rustls::Error::InvalidCertificate(refusal)) if !self.authorities.is_empty() => refusal,
             judged => return judged.map(|_| ()),
@@ -93,7 +93,7 @@ impl Trusted {
         })
     }
 
-    /// Accepts the three kinds that webpki refuses.
+    /// The second check: accepts the three kinds that webpki refuses.
     fn look_again(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -125,7 +125,7 @@ impl Trusted {
             }
             let below = chain.len() - 1;
             let trusted = authorities.iter().filter(|one| one.is_authority(below));
-            // What a server sent is an authority only if its certificate says so.
+            // A certificate that the server sent is an authority only if the certificate says so.
             let sent = between.iter().filter(|one| one.says_authority(below));
             let new = |one: &&Certificate<'_>| !chain.iter().any(|earlier| earlier.der == one.der);
             let mut issuers = trusted.chain(sent).filter(new);
@@ -141,7 +141,7 @@ impl Trusted {
     }
 }
 
-/// Does the certificate name the host: by an alternative name, or, where it has none, by the common name?
+/// Checks that the certificate names the host: by an alternative name, or by the common name where it has no alternative names.
 fn is_named(
     own: &Certificate<'_>,
     der: &CertificateDer<'_>,
@@ -169,7 +169,7 @@ fn covers(name: &str, host: &str) -> bool {
     }
 }
 
-/// Judges certificates, and whether a server has the key of its own.
+/// Verifies certificates, and the server's signatures.
 #[derive(Debug)]
 struct Verifier {
     /// `None` accepts any certificate, because the user said `rejectUnauthorized: false`; signatures are still checked.
@@ -185,20 +185,20 @@ impl ServerCertVerifier for Verifier {
         server_name: &ServerName<'_>,
         ocsp: &[u8],
         now: UnixTime,
-    ) -> Verdict<ServerCertVerified> {
+    ) -> TlsResult<ServerCertVerified> {
         if let Some(trusted) = &self.trusted {
             trusted.judge(end_entity, intermediates, server_name, ocsp, now, &self.algorithms)?;
         }
         Ok(ServerCertVerified::assertion())
     }
 
-    /// rustls reads the key of certificates of version 3 only.
+    /// rustls reads the key of a certificate of version 3 only.
     fn verify_tls12_signature(
         &self,
         message: &[u8],
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
-    ) -> Verdict<HandshakeSignatureValid> {
+    ) -> TlsResult<HandshakeSignatureValid> {
         if ParsedCertificate::try_from(cert).is_ok() {
             return rustls::crypto::verify_tls12_signature(message, cert, dss, &self.algorithms);
         }
@@ -215,7 +215,7 @@ impl ServerCertVerifier for Verifier {
         message: &[u8],
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
-    ) -> Verdict<HandshakeSignatureValid> {
+    ) -> TlsResult<HandshakeSignatureValid> {
         if ParsedCertificate::try_from(cert).is_ok() {
             return rustls::crypto::verify_tls13_signature(message, cert, dss, &self.algorithms);
         }
@@ -230,7 +230,7 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// Why TLS failed, in words. rustls shows an error that is not its own as a `Debug` text.
+/// The reason of a TLS failure, as text. rustls itself shows a foreign error by its `Debug` text.
 pub(in crate::connection) fn reason(error: &io::Error) -> String {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match inner {

@@ -1,5 +1,5 @@
-//! Asks the nodes of a cluster for the slot map: over connections that are in use where there are some, else over one of
-//! its own to whichever node answers first.
+//! Asks the nodes of a cluster for the slot map: on the connections in use, and otherwise on a connection of its own to the node that
+//! answers first.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,9 +11,9 @@ use crate::connection::cluster;
 use crate::connection::shared::Shared;
 use crate::connection::target::Address;
 
-/// The mean time between two questions while nothing is missing.
+/// The mean time between two questions while no connection is missing.
 const CALM: Duration = Duration::from_secs(5);
-/// How long to wait for somebody to find the cluster for the first time, before looking again whether to go on.
+/// The pause between two checks whether the first connect has found the cluster.
 const UNKNOWN: Duration = Duration::from_millis(100);
 
 pub(super) async fn watch(shared: &Arc<Shared>, seeds: &[Address]) {
@@ -22,12 +22,12 @@ pub(super) async fn watch(shared: &Arc<Shared>, seeds: &[Address]) {
     let mut spare = None;
     while super::is_needed(&shared.core) {
         if topology.map().is_none() {
-            // Whoever connects first asks by itself.
+            // The first connect asks for the map itself.
             sleep(UNKNOWN).await;
             continue;
         }
         pace.next().await;
-        // A question that nobody answers is asked again at the next turn; who needs an answer has errors of its own.
+        // A failure is not reported: the next turn asks again, and callers get the errors of their own connections.
         if let Ok(map) = cluster::ask_around(shared, seeds, &mut spare).await {
             topology.refreshed();
             if topology.learn(&Arc::new(map)) {

@@ -1,4 +1,4 @@
-//! What is known of the topology. Connections compare themselves with it, and are woken when it changes.
+//! The known topology. Connections compare their own addresses with it, and are woken when it changes.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,8 +15,8 @@ use crate::telemetry::Metrics;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::connection) struct Named {
     pub(in crate::connection) address: Address,
-    /// The configuration epoch the sentinel has it from; 0 where the sentinel does not say. A sentinel that was cut off
-    /// knows an older one.
+    /// The configuration epoch of the sentinel's answer; 0 where the sentinel does not say. A sentinel that was cut off knows an
+    /// older epoch.
     pub(in crate::connection) epoch: u64,
 }
 
@@ -26,54 +26,54 @@ struct KnownTopology {
     map: Option<Arc<SlotMap>>,
 }
 
-/// When what is known was last heard.
+/// When the topology was confirmed or changed last.
 #[derive(Clone, Copy, Debug)]
 struct LastHeard {
     last: Instant,
-    /// For the last time before it changed.
+    /// The last confirmation before the last change.
     before_change: Instant,
 }
 
-/// What a connection is for: it is to be left when its server no longer has it.
+/// What a connection is for. The connection must be closed when its server is no longer the right one for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::connection) struct Seat {
     pub(in crate::connection) address: Address,
-    /// In a cluster: the slot of the command; without one, any node with slots or a master that has some will do.
+    /// In a cluster: the slot of the command. `None`: any node of the slot map will do.
     pub(in crate::connection) slot: Option<u16>,
 }
 
-/// What became of a master that a sentinel named.
+/// The outcome for a master that a sentinel named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::connection) enum Settled {
-    /// It was known.
+    /// The master was known already.
     Known,
-    /// Every connection goes there now.
+    /// The master is new: every connection moves to it.
     Moved,
-    /// What is known is newer.
+    /// The known master is newer.
     Refused,
 }
 
-/// What calls for the topology to be asked for soon.
+/// The reasons to ask for the topology soon.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Trouble {
-    /// Connections that are needed and not there.
+    /// The number of connections that are needed and not open.
     pub(super) missing: usize,
-    /// How often something was seen that does not fit to what is known.
-    pub(super) doubts: u64,
+    /// How often a server contradicted the known topology.
+    pub(super) refresh_requests: u64,
 }
 
-/// What is known of the topology, what is wrong with it, and the task that watches it.
+/// The known topology, the reasons to ask for it, and the task that asks.
 pub(in crate::connection) struct Topology {
     known: watch::Sender<KnownTopology>,
     heard: Mutex<LastHeard>,
     trouble: Arc<watch::Sender<Trouble>>,
     metrics: Arc<Metrics>,
-    /// Is there a task?
+    /// Is the task running?
     watched: Mutex<bool>,
     pub(super) watchers: TaskTracker,
 }
 
-/// A connection that is needed and not there; while one is held, the topology is asked for often.
+/// A connection that is needed and not open. While a value of this type exists, the topology is asked for often.
 #[derive(Debug)]
 pub(in crate::connection) struct Missing(Arc<watch::Sender<Trouble>>);
 
@@ -83,11 +83,11 @@ impl Drop for Missing {
     }
 }
 
-/// Gives each new slot map once.
+/// Receives each new slot map once.
 #[derive(Debug)]
-pub(in crate::connection) struct News(watch::Receiver<KnownTopology>);
+pub(in crate::connection) struct MapUpdates(watch::Receiver<KnownTopology>);
 
-impl News {
+impl MapUpdates {
     pub(in crate::connection) fn map(&mut self) -> Option<Arc<SlotMap>> {
         if !self.0.has_changed().unwrap_or(false) {
             return None;
@@ -109,9 +109,9 @@ impl Topology {
         }
     }
 
-    /// Slot maps that come from now on.
-    pub(in crate::connection) fn news(&self) -> News {
-        News(self.known.subscribe())
+    /// The slot maps that become known from now on.
+    pub(in crate::connection) fn map_updates(&self) -> MapUpdates {
+        MapUpdates(self.known.subscribe())
     }
 
     /// The slot map of the cluster.
@@ -124,44 +124,44 @@ impl Topology {
         self.known.borrow().master.clone()
     }
 
-    /// Is there a topology, and was it found once?
+    /// Was a master or a slot map found?
     pub(in crate::connection) fn is_known(&self) -> bool {
         let known = self.known.borrow();
         known.map.is_some() || known.master.is_some()
     }
 
-    /// Takes in a map that a node gave. False where it is known.
+    /// Takes the map that a node gave. False where it is the known map.
     pub(in crate::connection) fn learn(&self, map: &Arc<SlotMap>) -> bool {
-        self.take_in(|known| {
-            let news = known.map.as_ref() != Some(map);
-            if news {
+        self.update(|known| {
+            let is_new = known.map.as_ref() != Some(map);
+            if is_new {
                 known.map = Some(Arc::clone(map));
             }
-            news
+            is_new
         })
     }
 
-    /// Takes in that a node says `slot` to have moved to `address`, and has the whole map asked for.
+    /// A node says that `slot` has moved to `address`: changes the map, and has the whole map asked for.
     pub(in crate::connection) fn moved(&self, slot: u16, address: &Address) {
-        self.take_in(|known| match &mut known.map {
+        self.update(|known| match &mut known.map {
             Some(map) if map.owner(slot) != Some(address) => {
                 Arc::make_mut(map).moved(slot, address);
                 true
             }
             Some(_) | None => false,
         });
-        self.doubt();
+        self.request_refresh();
     }
 
-    /// Takes in a master that says itself that it is one, where what is known by now `allows` it: connecting takes time, and a
-    /// newer master may have been found meanwhile.
+    /// Takes a master that has confirmed its role, if `allows` accepts it beside the known master. A newer master may have become
+    /// known since the sentinel was asked.
     pub(in crate::connection) fn settle_on(
         &self,
         named: &Named,
         allows: impl FnOnce(Option<&Named>) -> bool,
     ) -> Settled {
         let mut settled = Settled::Known;
-        self.take_in(|known| {
+        self.update(|known| {
             if !allows(known.master.as_ref()) {
                 settled = Settled::Refused;
                 return false;
@@ -172,40 +172,40 @@ impl Topology {
             }
             let before = known.master.as_ref().map_or(0, |master| master.epoch);
             let epoch = if moved && named.epoch != 0 { named.epoch } else { named.epoch.max(before) };
-            // An epoch alone moves nobody.
+            // A new epoch of the same master is no change for the connections.
             known.master = Some(Named { address: named.address.clone(), epoch });
             moved
         });
         settled
     }
 
-    /// Applies `change`, which says whether it is news, and counts.
-    fn take_in(&self, change: impl FnOnce(&mut KnownTopology) -> bool) -> bool {
+    /// Applies `change`, which returns whether the topology is a new one. Counts changes.
+    fn update(&self, change: impl FnOnce(&mut KnownTopology) -> bool) -> bool {
         let mut heard = self.heard.lock();
         let mut is_first = false;
-        let news = self.known.send_if_modified(|known| {
+        let is_new = self.known.send_if_modified(|known| {
             is_first = known.map.is_none() && known.master.is_none();
             change(known)
         });
         let last = std::mem::replace(&mut heard.last, Instant::now());
-        if news {
+        if is_new {
             heard.before_change = last;
             self.metrics.topology_changes.add(u64::from(!is_first));
         }
-        news
+        is_new
     }
 
-    /// When what was known before it changed last was still true.
+    /// When the topology before the last change was confirmed last.
     pub(in crate::connection) fn before_change(&self) -> Instant {
         self.heard.lock().before_change
     }
 
-    /// May a connection for `seat` stay where it is?
+    /// Is the server of `seat` still the right one?
     pub(in crate::connection) fn is_right(&self, seat: &Seat) -> bool {
         self.known.borrow().is_right(seat)
     }
 
-    /// Ends when a connection for `seat` must go elsewhere; never where there is no seat.
+    /// Ends when the server of `seat` is no longer the right one; never where there is no seat.
     pub(in crate::connection) async fn left(&self, seat: Option<&Seat>) {
         let mut known = self.known.subscribe();
         let left = match seat {
@@ -217,7 +217,7 @@ impl Topology {
         }
     }
 
-    /// Ends when what is known changes. Counts from the call on, before it is polled.
+    /// Ends when the topology changes after this call, also before the future is polled.
     pub(in crate::connection) fn changed(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut known = self.known.subscribe();
         async move {
@@ -227,15 +227,15 @@ impl Topology {
         }
     }
 
-    /// A connection is needed and not there, until what this gives is dropped.
+    /// Records that a connection is needed and not open, until the returned value is dropped.
     pub(in crate::connection) fn missing(&self) -> Missing {
         self.trouble.send_modify(|trouble| trouble.missing += 1);
         Missing(Arc::clone(&self.trouble))
     }
 
-    /// Something does not fit to what is known: it is asked for once, soon.
-    pub(in crate::connection) fn doubt(&self) {
-        self.trouble.send_modify(|trouble| trouble.doubts += 1);
+    /// Has the topology asked for once, soon, because a server contradicts it.
+    pub(in crate::connection) fn request_refresh(&self) {
+        self.trouble.send_modify(|trouble| trouble.refresh_requests += 1);
     }
 
     pub(super) fn trouble(&self) -> watch::Receiver<Trouble> {
@@ -246,12 +246,12 @@ impl Topology {
         self.metrics.topology_refreshes.add(1);
     }
 
-    /// False where there is a task.
+    /// False where the task is running already.
     pub(super) fn start(&self) -> bool {
         !std::mem::replace(&mut *self.watched.lock(), true)
     }
 
-    /// Has the task end, with this call, unless it is `needed`.
+    /// True if the task is not `needed`. Then it counts as ended from this call on.
     pub(super) fn end_unless(&self, needed: impl FnOnce() -> bool) -> bool {
         let mut watched = self.watched.lock();
         *watched = needed();
@@ -270,7 +270,7 @@ impl KnownTopology {
     fn is_right(&self, seat: &Seat) -> bool {
         let master = self.master.as_ref().is_none_or(|master| master.address == seat.address);
         let map = self.map.as_ref().is_none_or(|map| match seat.slot {
-            // The slot of nobody is nowhere else either.
+            // Any node will do for a slot without an owner.
             Some(slot) => map.owner(slot).is_none_or(|owner| *owner == seat.address),
             None => map.has(&seat.address),
         });
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_is_left_when_another_master_is_known_and_not_for_a_higher_epoch() {
+    async fn a_connection_is_left_for_another_master_and_not_for_a_higher_epoch() {
         let topology = topology();
         let seat = Seat { address: at(1), slot: None };
         let settle = |port, epoch| topology.settle_on(&Named { address: at(port), epoch }, |_| true);
@@ -307,7 +307,7 @@ mod tests {
         assert_eq!(settle(1, 5), Settled::Known);
         tokio::select! {
             biased;
-            () = &mut left => panic!("it is where it should be"),
+            () = &mut left => panic!("the server is the right one"),
             () = std::future::ready(()) => {}
         }
         assert_eq!(settle(2, 6), Settled::Moved);
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn a_master_that_was_named_before_a_newer_one_was_found_is_not_gone_back_to() {
+    fn a_master_of_an_older_epoch_is_refused() {
         let topology = topology();
         let newer = |named: Named| move |known: Option<&Named>| known.is_none_or(|known| known.epoch <= named.epoch);
         let settle = |port, epoch| {
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_in_a_cluster_stays_at_a_replica_unless_it_is_for_a_slot() {
+    fn a_replica_is_the_right_node_for_a_connection_without_a_slot() {
         let topology = topology();
         topology.learn(&map(1, 2));
         let right = |port, slot| topology.is_right(&Seat { address: at(port), slot });
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_counts_until_it_is_let_go() {
+    fn a_missing_connection_counts_until_the_drop() {
         let topology = topology();
         let (one, other) = (topology.missing(), topology.missing());
         drop(one);

@@ -1,17 +1,17 @@
-//! Where the master is, or the masters of a cluster are: what is known of it, and the task that asks on its own.
+//! The known master, or the known masters of a cluster, and the task that keeps this knowledge fresh.
 //!
 //! | file | what |
 //! |---|---|
-//! | `known` | what is known; wakes connections when that changes |
-//! | `pace` | when to ask next: seldom while all is well, often while something is missing |
+//! | `known` | the known topology; wakes connections when it changes |
+//! | `pace` | when to ask next: seldom while all is well, often while a connection is missing |
 //! | `cluster` | asks nodes for the slot map |
 //! | `sentinel` | listens to sentinels, and asks them |
 //!
-//! Responsible for: knowing of a failover, a switch or a removed node without having to fail first. Each connection of the
-//! manager then moves by itself: it compares its own address with what is known.
+//! The task notices a failover, a switch or a removed node before a command fails. Then each connection of the manager moves by
+//! itself: it compares its own address with the known topology.
 //!
 //! Start: with the first use of a manager whose target is a cluster or sentinels ([`watch`]), at most one task per manager.
-//! Shutdown: `disconnect()`, the last handle dropped, or nothing left that needs a connection. `disconnect()` waits for it.
+//! Shutdown: `disconnect()`, the drop of the last handle, or when no connection is needed any more. `disconnect()` waits for the task.
 
 mod cluster;
 mod known;
@@ -20,15 +20,15 @@ mod sentinel;
 
 use std::sync::Arc;
 
-pub(super) use known::{Missing, Named, News, Seat, Settled, Topology};
+pub(super) use known::{MapUpdates, Missing, Named, Seat, Settled, Topology};
 
 use super::core::Core;
 use super::shared::Shared;
 use super::state::State;
 use super::target::Target;
 
-/// Has the topology watched from now on, where there is one and it is not watched yet. To be called after what needs it
-/// has begun: see [`is_needed`].
+/// Starts the task, where the target has a topology and no task is running. To be called after the user of a connection has started:
+/// see [`is_needed`].
 pub(super) fn watch(shared: &Arc<Shared>) {
     if matches!(shared.core.config.target, Target::Sentinel { .. } | Target::Cluster(_)) && shared.core.topology.start()
     {
@@ -49,14 +49,14 @@ async fn run(shared: Arc<Shared>) {
             () = work => {}
             () = interrupted.cancelled() => {}
         }
-        // `connect()` after `disconnect()` may have come before this task could end.
+        // After `disconnect()`, `connect()` may have been called before this task could end.
         if shared.core.topology.end_unless(|| is_needed(&shared.core)) {
             return;
         }
     }
 }
 
-/// Is there a connection, or an attempt to have one?
+/// Is there a connection, or an attempt to open one?
 fn is_needed(core: &Core) -> bool {
     let live = matches!(core.status.state(), State::Connecting | State::Ready | State::Reconnecting);
     !core.interruption().is_cancelled() && (live || !core.exclusive.is_empty())

@@ -1,7 +1,7 @@
 //! Listens to sentinels for a switch of the master, and asks them from time to time.
 //!
-//! It listens to up to three sentinels at once: so a sentinel that is gone, drops packets or was cut off does not hide a switch. When one is
-//! lost, the next one takes its place. A server that they name is believed once it says itself that it is a master.
+//! The task listens to up to three sentinels at once, so that a sentinel that is down, drops packets or was cut off does not hide a
+//! switch. When a sentinel is lost, the next one takes its place. A named server counts as the master once it confirms its role.
 
 use std::time::{Duration, Instant};
 
@@ -17,14 +17,14 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// How many sentinels are listened to at once.
 const LISTENERS: u32 = 3;
-/// What a sentinel says by itself: that the master of a name is another one now, and, a little earlier and only by the sentinel
-/// that leads the failover, that a replica has become one.
+/// The events that sentinels publish: the master of a name has changed, and a replica was promoted. The second event comes a little
+/// earlier, but only from the sentinel that leads the failover.
 const CHANNELS: [&str; 2] = ["+switch-master", "+promoted-slave"];
-/// The mean time between two questions to one sentinel while nothing is missing.
+/// The mean time between two questions to one sentinel while no connection is missing.
 const CALM: Duration = Duration::from_secs(5);
-/// The same, to one that says nothing by itself.
+/// The mean time between two questions to a sentinel that publishes no events.
 const CALM_UNHEARD: Duration = Duration::from_secs(1);
-/// How long a sentinel, or the master that it names, may take to answer.
+/// How long a sentinel, or the named master, may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 pub(super) async fn watch(core: &Core) {
@@ -33,12 +33,12 @@ pub(super) async fn watch(core: &Core) {
     tokio::join!(listener(), listener(), listener());
 }
 
-/// Listens to one sentinel after the other.
+/// Listens to one sentinel after another.
 async fn listener(core: &Core, sentinels: &Sentinels) {
     let mut failures = 0;
     while super::is_needed(core) {
         let Some(taken) = sentinels.take() else {
-            // All are listened to; another one may become known.
+            // Every known sentinel has a listener; another sentinel may become known.
             sleep(CALM.mul_f64(0.75 + fastrand::f64() / 2.0)).await;
             continue;
         };
@@ -56,11 +56,11 @@ async fn listener(core: &Core, sentinels: &Sentinels) {
     }
 }
 
-/// Ends well when nothing needs the topology.
+/// Listens to one sentinel. Returns `Ok` when no connection needs the topology.
 ///
 /// # Errors
 ///
-/// Whatever ends the connection to the sentinel, or why it is of no use.
+/// The loss of the connection to the sentinel, or the reason why its answers cannot be used.
 async fn listen(core: &Core, sentinels: &Sentinels, taken: &Taken<'_>) -> Result<()> {
     let opened = async {
         let (mut wire, tells) = sentinels.listen(&core.config, &taken.address, &CHANNELS).await?;
@@ -82,15 +82,15 @@ async fn listen(core: &Core, sentinels: &Sentinels, taken: &Taken<'_>) -> Result
     Ok(())
 }
 
-/// What one sentinel has said.
+/// The last answers of one sentinel.
 #[derive(Default)]
 struct Report {
     last: Option<Named>,
-    /// Held while the server that it names does not say that it is a master.
+    /// Present while the named server has not confirmed that it is a master.
     unsettled: Option<Missing>,
 }
 
-/// Asks a sentinel, and goes by what it names.
+/// Asks a sentinel for the master, and takes its answer.
 async fn ask(
     core: &Core,
     sentinels: &Sentinels,
@@ -110,12 +110,12 @@ async fn ask(
     let switched = report.last.replace(named.clone()).is_some_and(|last| last.address != named.address);
     let is_known = match known {
         Some(known) => known.address == named.address,
-        // The first connect asks by itself. Only a switch is news.
+        // The first connect asks the sentinels itself, so only a switch matters.
         None if !switched && report.unsettled.is_none() => return Ok(()),
         None => false,
     };
     if !is_known && !is_master(core, &named).await {
-        // Named while it is being promoted, or by a sentinel that is wrong.
+        // The server is still being promoted, or the sentinel is wrong.
         report.unsettled.get_or_insert_with(|| topology.missing());
         return Ok(());
     }

@@ -1,7 +1,7 @@
 //! GEOSEARCH, GEOSEARCHSTORE, and the older GEORADIUS commands.
 //!
-//! Without ASC, DESC or COUNT the order of the reply is not specified. Redis uses the order of its search through the cells around the
-//! center; this engine uses the order of the scores.
+//! Without ASC, DESC or COUNT the order of the reply is not specified. Redis uses the order of its search through the cells
+//! around the center; this engine uses the order of the scores.
 
 use super::geo::{coordinates, meters, place, unit};
 use super::{Args, Cx, int_arg, is};

@@ -126,7 +126,8 @@ impl Cx<'_> {
         Stream, stream, stream_or_new, Stream;
     }
 
-    /// Must be called after every change in place. Counts the memory, removes an empty collection, and tells watching and waiting clients.
+    /// Must be called after every change in place. Counts the memory, removes an empty collection, and tells watching and waiting
+    /// clients.
     pub(super) fn changed(&mut self, key: &[u8]) {
         self.db().recount(key);
         self.core.touch(self.db, key);

@@ -1,8 +1,9 @@
 //! SCAN, SSCAN, HSCAN and ZSCAN.
 //!
-//! A large collection is visited from its last index to its first. A removal moves the last element into the gap. The last element was
-//! either visited already, or is still to be visited after the move. So every element that exists for the whole scan is returned, and a
-//! scan ends although elements are added meanwhile. The cursor is the number of indexes that are still to be visited.
+//! A large collection is visited from its last index to its first. A removal moves the last element into the gap. The last
+//! element was either visited already, or is still to be visited after the move. So every element that exists for the whole scan
+//! is returned, and a scan ends although elements are added meanwhile. The cursor is the number of indexes that are still to be
+//! visited.
 
 use super::{Args, Cx, int_arg, is};
 use crate::embedded::glob;

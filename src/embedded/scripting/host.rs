@@ -1,7 +1,8 @@
 //! One Lua state, with its globals and libraries.
 //!
-//! Scripts access the globals and the library tables through proxies, because plain Lua 5.1 has no read-only tables. A proxy is an empty
-//! table that reads from the real table and refuses writes. The only visible difference is that `pairs` over a proxy finds nothing.
+//! Scripts access the globals and the library tables through proxies, because plain Lua 5.1 has no read-only tables. A proxy is
+//! an empty table that reads from the real table and refuses writes. The only visible difference is that `pairs` over a proxy
+//! finds nothing.
 
 use std::rc::Rc;
 use std::time::Duration;

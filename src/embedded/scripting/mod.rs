@@ -1,8 +1,8 @@
 //! Lua: the scripts by their SHA-1, one Lua state for each engine, and the execution of scripts.
 //!
-//! While a script runs, the engine's whole state is in the host's [`Running`] slot, so that `redis.call` can access it. It is moved back
-//! when the script ends. If a script runs longer than `lua-time-limit`, other clients get BUSY and may use SCRIPT KILL (`watchdog`).
-//! After [`HARD_LIMIT`] times that limit the script is stopped.
+//! While a script runs, the engine's whole state is in the host's [`Running`] slot, so that `redis.call` can access it. It is
+//! moved back when the script ends. If a script runs longer than `lua-time-limit`, other clients get BUSY and may use SCRIPT KILL
+//! (`watchdog`). After [`HARD_LIMIT`] times that limit the script is stopped.
 
 #![expect(clippy::needless_pass_by_value, reason = "Lua passes arguments by value")]
 

@@ -192,7 +192,8 @@ fn pack(lua: &Lua, args: MultiValue) -> mlua::Result<mlua::LuaString> {
     lua.create_string(&out)
 }
 
-/// Reads one item from the start of `data` into `values`. `data` is `None` if the offset is beyond the end. Gives how many bytes were read.
+/// Reads one item from the start of `data` into `values`. `data` is `None` if the offset is beyond the end. Gives how many bytes
+/// were read.
 fn read(lua: &Lua, item: &Item, little: bool, data: Option<&[u8]>, values: &mut Vec<Value>) -> mlua::Result<usize> {
     let take = |size: usize| {
         data.and_then(|data| data.get(..size)).ok_or_else(|| raise::argument(lua, 2, "unpack", "data string too short"))

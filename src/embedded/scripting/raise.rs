@@ -1,8 +1,8 @@
 //! Errors that Rust functions raise in Lua.
 //!
-//! Lua code must get the same errors as from a C function of Redis: a string that starts with the caller's position, or a table with a
-//! field `err`. Rust can only raise an object. So everything that gives errors to a script (`pcall`, `xpcall`, `coroutine.resume`, the end
-//! of the script) converts them with [`to_lua`].
+//! Lua code must get the same errors as from a C function of Redis: a string that starts with the caller's position, or a table
+//! with a field `err`. Rust can only raise an object. So everything that gives errors to a script (`pcall`, `xpcall`,
+//! `coroutine.resume`, the end of the script) converts them with [`to_lua`].
 
 use std::error::Error as StdError;
 use std::fmt;

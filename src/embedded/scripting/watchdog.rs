@@ -1,11 +1,12 @@
 //! The count hook, which limits the time and the memory of a script.
 //!
 //! Lua calls the hook after a fixed number of instructions. Library functions count their steps as instructions (`lua_work` in
-//! `vendor/lua-src`), and functions written in Rust count their steps with [`spend`]. So the limits also apply within a single call.
+//! `vendor/lua-src`), and functions written in Rust count their steps with [`spend`]. So the limits also apply within a single
+//! call.
 //!
-//! After `lua-time-limit` the other clients of the engine get BUSY, also clients that connect meanwhile. SCRIPT KILL then stops the script
-//! unless it has already written. After the hard limit, or with more memory than [`MEMORY`], the script is stopped even if it has written:
-//! unlike a server, this engine is part of a process that has other work.
+//! After `lua-time-limit` the other clients of the engine get BUSY, also clients that connect meanwhile. SCRIPT KILL then stops
+//! the script unless it has already written. After the hard limit, or with more memory than [`MEMORY`], the script is stopped
+//! even if it has written: unlike a server, this engine is part of a process that has other work.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -23,7 +24,8 @@ const TOO_LARGE: &str = "ERR script took more memory than the engine allows and 
 
 /// How many instructions run between two checks of the clock and the memory.
 const EVERY: u32 = 20_000;
-/// The steps of one command of a script. So there is a check at least after every fourth command, no matter how long a command takes.
+/// The steps of one command of a script. So there is a check at least after every fourth command, no matter how long a command
+/// takes.
 pub(super) const COMMAND: usize = EVERY as usize / 4;
 /// The memory limit of a Lua state, in bytes. Between two checks a state may exceed it by the longest string (512 MiB).
 const MEMORY: usize = 640 * 1024 * 1024;
@@ -33,7 +35,8 @@ const LONGEST: usize = 512 * 1024 * 1024;
 const LEFT_BEHIND: usize = 64 * 1024 * 1024;
 
 thread_local! {
-    /// How many steps of Rust functions are left before the next check. The Lua states of one thread share it: only one runs at a time.
+    /// How many steps of Rust functions are left before the next check. The Lua states of one thread share it: only one runs at a
+    /// time.
     static LEFT: Cell<usize> = const { Cell::new(EVERY as usize) };
 }
 

@@ -1,4 +1,4 @@
-/** What a BullMQ client and its duplicates share: the way to the server, and the scripts that were defined. */
+/** The channel that a BullMQ client and its duplicates share: the calls to the server, and the defined scripts. */
 
 import { RedisError, type RedisErrorKind } from '../errors.js';
 import { internals } from '../internals.js';
@@ -10,7 +10,7 @@ import { type Word, word } from './words.js';
 
 const V = verbs('bullmq', 'command', 'define', 'run', 'transaction', 'name');
 
-/** A script, by the number under which the native side has it. */
+/** A defined script, with its number on the native side. */
 export interface Defined {
   readonly number: number;
   readonly keys: number;
@@ -23,9 +23,9 @@ export interface Step {
   readonly words: readonly Word[];
 }
 
-/** By this message BullMQ knows the error of a connection, after which it may try again. */
+/** The message by which BullMQ recognizes the error of a connection. After such an error BullMQ tries again. */
 const CLOSED = 'Connection is closed.';
-const OF_THE_CONNECTION: readonly RedisErrorKind[] = ['connection', 'timeout', 'closed', 'overloaded'];
+const CONNECTION_KINDS: readonly RedisErrorKind[] = ['connection', 'timeout', 'closed', 'overloaded'];
 
 /** The error of a client that has ended. */
 export function ended(): RedisError {
@@ -37,19 +37,19 @@ function asClosed(error: RedisError): RedisError {
   return new RedisError(redisErrorKind, CLOSED, { retryable, delivery, cause: error, ...(serverCode === undefined ? {} : { serverCode }) });
 }
 
-/** Throws the error of a command as BullMQ understands it. */
-function retold(error: unknown): never {
-  throw error instanceof RedisError && OF_THE_CONNECTION.includes(error.redisErrorKind) ? asClosed(error) : error;
+/** Throws the error of a command. The error of a connection gets the message that BullMQ recognizes. */
+function rethrow(error: unknown): never {
+  throw error instanceof RedisError && CONNECTION_KINDS.includes(error.redisErrorKind) ? asClosed(error) : error;
 }
 
-/** Throws the error of an attempt to connect. Whatever it is, a worker that took it for another would ask again without a pause. */
-function notConnected(error: unknown): never {
+/** Throws the error of an attempt to connect, always as the error of a connection: after any other error a worker would try again without a pause. */
+function rethrowAsClosed(error: unknown): never {
   throw error instanceof RedisError ? asClosed(error) : error;
 }
 
 export class Channel {
   readonly port: Port;
-  /** Of the native object that has the scripts. */
+  /** The handle of the native target that has the scripts. */
   readonly handle: number;
   readonly scripts = new Map<string, Defined>();
   #named: Promise<unknown> = Promise.resolve();
@@ -62,26 +62,26 @@ export class Channel {
 
   /** Calls `verb` on `handle`. */
   call(handle: number, verb: number, args: unknown[]): Promise<unknown> {
-    return this.port.callWith(handle, verb, args).then(undefined, retold);
+    return this.port.callWith(handle, verb, args).then(undefined, rethrow);
   }
 
-  /** Calls `verb`, which connects, on `handle`. */
+  /** Calls `verb`, which must be one that connects, on `handle`. */
   connect(handle: number, verb: number, args: unknown[]): Promise<unknown> {
-    return this.port.callWith(handle, verb, args).then(undefined, notConnected);
+    return this.port.callWith(handle, verb, args).then(undefined, rethrowAsClosed);
   }
 
   command(words: Word[]): Promise<unknown> {
     return this.call(this.handle, V.command, words);
   }
 
-  /** Names the connection of `handle`, ahead of what is called on it afterwards. */
+  /** Names the connection of `handle`, before later calls on it. */
   name(handle: number, name: string): Promise<unknown> {
     const named = this.call(handle, V.name, [name]);
     this.#named = Promise.allSettled([this.#named, named]);
     return named;
   }
 
-  /** Settles when what was named so far has its name. */
+  /** Settles when every call of `name` so far has settled. */
   get named(): Promise<unknown> {
     return this.#named;
   }
@@ -91,7 +91,7 @@ export class Channel {
     if (known?.lua === lua && known.keys === numberOfKeys) return;
     const defined = { number: known?.number ?? this.scripts.size, keys: numberOfKeys, lua };
     this.scripts.set(name, defined);
-    // It is there before whatever is called after it.
+    // Not awaited: calls cross in order, so the script is defined before it is run.
     this.port.callQuietly(this.handle, V.define, defined.number, lua).catch((error: Error) => process.emitWarning(error));
   }
 
@@ -105,7 +105,7 @@ export class Channel {
     return this.call(this.handle, V.run, [script.number, script.keys, ...args.map(word)]);
   }
 
-  /** Gives for each step its error line or `null`, and its reply. */
+  /** Resolves with the error line or `null`, and the reply, of each step. */
   transaction(steps: readonly Step[]): Promise<unknown> {
     const flat: unknown[] = [];
     for (const { script, words } of steps) {

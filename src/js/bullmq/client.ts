@@ -16,26 +16,26 @@ import { toRecord, toStreams, type Word, withScores, word, wordsOf } from './wor
 
 const V = verbs('bullmq', 'connect', 'open', 'block', 'close');
 
-/** What a server calls a connection without a word against it. */
+/** A connection name that every server accepts: printable ASCII without spaces. */
 const PLAIN_NAME = /^[!-~]*$/;
 
-/** Node's own and kept: not every environment has a global one, and a test's fake timers are not waited for. */
+/** Node's `setImmediate`, taken from its module: not every test environment has the global function, and fake timers may replace it. */
 const later = setImmediate;
 
-/** BullMQ's options in an object, or the server's words, as the clients of ioredis take them. */
+/** BullMQ's options as an object, or the arguments of the command, as ioredis takes them. */
 type Options<T> = [options?: T] | unknown[];
 
-/** What a client keeps to itself. */
-class Core {
+/** The private state of a client. */
+class ClientInternals {
   readonly client: Client;
   readonly channel: Channel;
-  /** Of the native object with the connection for blocking commands. */
+  /** The handle of the native target with a duplicate's own connection for blocking commands; `undefined` for the first client. */
   readonly blocking: number | undefined;
   ending: Promise<void> | undefined;
   restarting = false;
   readonly stateChanged = (to: ConnectionState): void => this.follow(to);
   readonly failed = (error: Error): void => this.fail(error);
-  readonly hear: EventHandler = (event) => this.notice(event);
+  readonly onEvent: EventHandler = (event) => this.handleEvent(event);
 
   constructor(client: Client, channel: Channel, blocking: number | undefined) {
     this.client = client;
@@ -43,11 +43,11 @@ class Core {
     this.blocking = blocking;
   }
 
-  /** As the clients that BullMQ's users know: one that is listened to for `ready` need not be asked to connect. */
+  /** Connects without a call of `connect()`, as ioredis does: a user may only listen for `ready`. */
   connectUnasked(): void {
     if (this.client.status !== 'wait') return;
     const { handle } = this.channel;
-    // The client may have ended meanwhile. Whoever needs the connection is told by their own call; a failure is the event 'error' besides.
+    // The client may have ended meanwhile. A failure is emitted as `error`; calls that need the connection reject by themselves.
     const connected = (): void => {
       if (this.client.status === 'wait') this.follow('ready');
     };
@@ -61,7 +61,7 @@ class Core {
     return this.channel.command(words) as Promise<T>;
   }
 
-  /** On a duplicate's own connection; on the first client, on one that the manager opens for this call. */
+  /** Runs a blocking command: of a duplicate on its own connection; of the first client on a connection that the manager opens for this call. */
   async block(words: Word[]): Promise<unknown> {
     if (this.blocking === undefined) return this.command(...words);
     this.checkOpen();
@@ -73,7 +73,7 @@ class Core {
     if (this.client.status === 'end') throw ended();
   }
 
-  /** BullMQ looks for a script as a property before it defines it. */
+  /** Makes a script a method of the client, because BullMQ checks for the method before it defines the script. */
   expose(name: string): void {
     const run = (...args: unknown[]): Promise<unknown> =>
       this.client.runCommand(name, args.length === 1 && Array.isArray(args[0]) ? (args[0] as unknown[]) : args);
@@ -87,7 +87,7 @@ class Core {
   async end(): Promise<void> {
     if (this.client.status === 'end') return;
     await this.close();
-    this.tellEnd();
+    this.emitEnd();
   }
 
   close(): Promise<void> {
@@ -95,7 +95,7 @@ class Core {
     const { manager } = this.channel;
     manager.off('state', this.stateChanged).off('error', this.failed);
     const closed = this.blocking === undefined ? Promise.resolve() : this.channel.call(this.blocking, V.close, []);
-    // The native side has nothing to refuse; were it gone, that is an end too.
+    // `close` fails only if the native target is gone, and then the connection is closed too.
     const over = (): void => {};
     this.ending = closed.then(over, over);
     return this.ending;
@@ -107,9 +107,9 @@ class Core {
     try {
       await this.channel.call(blocking, V.close, []);
       this.restarting = false;
-      this.tell('close');
+      this.emit('close');
       if ((this.client.status as string) !== 'reconnecting') return;
-      this.tell('reconnecting');
+      this.emit('reconnecting');
       await this.channel.connect(blocking, V.open, [false]);
     } catch (error) {
       this.restarting = false;
@@ -117,19 +117,19 @@ class Core {
     }
   }
 
-  /** What happens to a duplicate's own connection by itself. */
-  notice(event: { event: string; message?: unknown }): void {
-    // Whoever has ended the client knows, and what it had is none of its state any more.
+  /** Handles an event of a duplicate's own connection. */
+  handleEvent(event: { event: string; message?: unknown }): void {
+    // After `end()` the old connection no longer affects the state of the client.
     if (this.client.status === 'end') return;
     switch (event.event) {
       case 'ready':
         this.client.status = 'ready';
-        this.tell('ready');
+        this.emit('ready');
         break;
       case 'lost':
         this.client.status = 'reconnecting';
-        this.tell('close');
-        this.tell('reconnecting');
+        this.emit('close');
+        this.emit('reconnecting');
         break;
       case 'failed':
         this.fail(new RedisError('connection', String(event.message), { retryable: true }));
@@ -137,41 +137,41 @@ class Core {
       case 'ended':
         if (this.restarting) break;
         this.client.status = 'end';
-        this.tellEnd();
+        this.emitEnd();
         break;
     }
   }
 
-  /** What happens to the manager, for the first client. */
+  /** Takes over the state of the manager. Only the first client does. */
   follow(to: ConnectionState): void {
     const from = this.client.status;
     this.client.status = statusOf(to);
     switch (to) {
       case 'ready':
-        this.tell('ready');
+        this.emit('ready');
         break;
       case 'reconnecting':
-        this.tell('close');
-        this.tell('reconnecting');
+        this.emit('close');
+        this.emit('reconnecting');
         break;
       case 'closed':
       case 'failed':
-        if (from !== 'end' || to === 'closed') this.tellEnd();
+        if (from !== 'end' || to === 'closed') this.emitEnd();
         break;
     }
   }
 
   fail(error: Error): void {
-    // Without a listener it would be thrown.
-    if (this.client.listenerCount('error') > 0) this.tell('error', error);
+    // An `EventEmitter` throws an `error` that has no listener.
+    if (this.client.listenerCount('error') > 0) this.emit('error', error);
   }
 
-  tellEnd(): void {
-    this.tell('close');
-    this.tell('end');
+  emitEnd(): void {
+    this.emit('close');
+    this.emit('end');
   }
 
-  tell(event: string, ...args: unknown[]): void {
+  emit(event: string, ...args: unknown[]): void {
     try {
       this.client.emit(event, ...args);
     } catch (error) {
@@ -181,14 +181,14 @@ class Core {
 }
 
 /**
- * The client that {@link bullmqConnection} gives, and its duplicates.
+ * The client that {@link bullmqConnection} returns, and its duplicates.
  *
- * The first follows the state of its manager. A duplicate follows that of its own connection for blocking commands, which the native
- * side restores when it is lost. Whichever it is, what does not block goes over the manager's connection.
+ * The status of the first client is that of the manager. The status of a duplicate is that of its own connection for blocking commands, which the
+ * native side restores when it is lost. All commands that do not block use the manager's connection.
  */
 export class Client extends EventEmitter implements BullMQClient {
   /** @internal */
-  declare readonly [internals]: Core;
+  declare readonly [internals]: ClientInternals;
   status: string;
   readonly isCluster: boolean;
   options: Record<string, unknown>;
@@ -200,23 +200,23 @@ export class Client extends EventEmitter implements BullMQClient {
     addCommands(Client.prototype, (client, words) => client[internals].command(...words));
     const { manager, port } = channel;
     this.isCluster = manager[internals].isCluster;
-    // Of a cluster BullMQ looks at `redisOptions`.
+    // For a cluster BullMQ reads `redisOptions`.
     const shown = { maxRetriesPerRequest: null, ...(duplicate?.connectionName ? { connectionName: duplicate.connectionName } : {}) };
     this.options = this.isCluster ? { redisOptions: shown } : shown;
     if (this.isCluster) this.nodes = () => [this];
     if (duplicate === undefined) {
       this.status = statusOf(manager.state);
-      const core = new Core(this, channel, undefined);
-      hide(this, core);
-      core.attach();
-      later(() => core.connectUnasked());
+      const own = new ClientInternals(this, channel, undefined);
+      hide(this, own);
+      own.attach();
+      later(() => own.connectUnasked());
     } else {
       this.status = 'wait';
       const { connectionName } = duplicate;
       const blocking = port.open('bullmq', manager[internals].handle, { blocking: true, connectionName }, this);
-      const core = new Core(this, channel, blocking);
-      hide(this, core);
-      port.listenWeakly(blocking, core.hear);
+      const own = new ClientInternals(this, channel, blocking);
+      hide(this, own);
+      port.listenWeakly(blocking, own.onEvent);
     }
     for (const name of channel.scripts.keys()) this[internals].expose(name);
   }
@@ -224,7 +224,7 @@ export class Client extends EventEmitter implements BullMQClient {
   async connect(): Promise<void> {
     if (this.status === 'ready') return;
     if (this[internals].blocking !== undefined) {
-      // A worker that closes may still ask for what it has just closed, and waits for the answer.
+      // A closing worker may connect a client that it has just ended, and waits for the result. So an ended client makes a single attempt.
       const once = this.status === 'end';
       this.status = 'connecting';
       await this[internals].channel.connect(this[internals].blocking, V.open, [once]);
@@ -232,7 +232,7 @@ export class Client extends EventEmitter implements BullMQClient {
     }
     if (this.status === 'end') this[internals].attach();
     await this[internals].channel.connect(this[internals].channel.handle, V.connect, []);
-    // Where the manager was connected before, it has nothing to tell.
+    // If the manager was connected before, it emits no event.
     if ((this.status as string) !== 'ready') this[internals].follow('ready');
   }
 
@@ -245,8 +245,8 @@ export class Client extends EventEmitter implements BullMQClient {
     if (this.status === 'end') await this[internals].ending;
     else {
       await this[internals].close();
-      // As with ioredis, whoever waits for this may listen for `end` afterwards.
-      later(() => this[internals].tellEnd());
+      // As with ioredis, a caller that awaits `quit()` may listen for `end` afterwards.
+      later(() => this[internals].emitEnd());
     }
     return 'OK';
   }
@@ -356,9 +356,9 @@ export class Client extends EventEmitter implements BullMQClient {
     ...more: [fields: BullMQFields, options?: { MAXLEN?: number | undefined; approximate?: boolean | undefined }] | unknown[]
   ): Promise<string> {
     const [fields, options] = more as [BullMQFields, { MAXLEN?: number | undefined; approximate?: boolean | undefined }?];
-    // `MAXLEN ~ 10 * field value` in the server's own order.
+    // Without an object of fields, the arguments have the server's order: `MAXLEN ~ 10 * field value`.
     if (typeof fields !== 'object') return this[internals].command('XADD', key, id, ...wordsOf(more));
-    const bound = options?.MAXLEN == null ? [] : ['MAXLEN', ...about(options), word(options.MAXLEN)];
+    const bound = options?.MAXLEN == null ? [] : ['MAXLEN', ...approximately(options), word(options.MAXLEN)];
     return this[internals].command('XADD', key, ...bound, id, ...wordsOf([fields]));
   }
 
@@ -381,7 +381,7 @@ export class Client extends EventEmitter implements BullMQClient {
   ): Promise<number> {
     const [threshold, options] = more as [number, { approximate?: boolean | undefined }?];
     if (more.length > 1 && typeof options !== 'object') return this[internals].command('XTRIM', key, strategy, ...wordsOf(more));
-    return this[internals].command('XTRIM', key, strategy, ...about(options), word(threshold));
+    return this[internals].command('XTRIM', key, strategy, ...approximately(options), word(threshold));
   }
 
   async bzpopmin(key: string, timeout: number): Promise<[key: string, member: string, score: string] | null> {
@@ -401,8 +401,8 @@ export class Client extends EventEmitter implements BullMQClient {
     this[internals].checkOpen();
     if (blocking === undefined) return 'OK';
     const named = channel.name(blocking, name);
-    // `QueueEvents` waits for this before its first XREAD, and hears nothing of what happens until the server has that: `waitUntilFinished()`
-    // would wait in vain.
+    // A plain name cannot fail, so it is not awaited. `QueueEvents` awaits this call before its first XREAD, and misses the events before that XREAD:
+    // a slow answer could make `waitUntilFinished()` wait in vain.
     if (!PLAIN_NAME.test(name)) await named;
     return 'OK';
   }
@@ -448,7 +448,8 @@ async function range(
 }
 
 /**
- * A manager that tries for the first time may still give up; where BullMQ finds `wait`, it asks to be connected, and that goes on.
+ * The status for a state of the manager. A connecting manager has the status `wait`, because its first attempts may fail for good: BullMQ then calls
+ * `connect()`, which tries until it succeeds.
  */
 function statusOf(state: ConnectionState): string {
   switch (state) {
@@ -463,7 +464,7 @@ function statusOf(state: ConnectionState): string {
   }
 }
 
-/** The words of BullMQ's options, or those that were given. */
+/** The words of BullMQ's options, or the given words themselves. */
 function words<T extends object>(more: Options<T>, read: (options: T) => Word[]): Word[] {
   const [options] = more;
   const named = more.length < 2 && (options === undefined || (typeof options === 'object' && options !== null));
@@ -478,6 +479,6 @@ function page({ MATCH, COUNT }: { MATCH?: string | undefined; COUNT?: number | u
   return [...(MATCH == null ? [] : ['MATCH', MATCH]), ...(COUNT == null ? [] : ['COUNT', word(COUNT)])];
 }
 
-function about(options: { approximate?: boolean | undefined } | undefined): Word[] {
+function approximately(options: { approximate?: boolean | undefined } | undefined): Word[] {
   return options?.approximate === false ? [] : ['~'];
 }

@@ -1,16 +1,17 @@
-/** Every Redis command as a method of a BullMQ client, as the clients that BullMQ's users know have it. */
+/** Every Redis command as a method of a BullMQ client, as ioredis has it. */
 
 import { native } from '../native.js';
 import { type Word, wordsOf } from './words.js';
 
-/** Runs a command, or keeps it for later. */
+/** Runs a command, or adds it to a transaction. */
 type Run<C> = (client: C, words: Word[]) => unknown;
 
 const complete = new WeakSet<object>();
 
 /**
- * Gives `prototype`, at the first call, a method for each command of Redis that it does not have. A method takes the command's arguments
- * in the server's order. A class asks for them when it is first used: hundreds of methods are more than all else that loading costs.
+ * Adds to `prototype`, at the first call, a method for each Redis command that has none. A method takes the command's arguments in the server's
+ * order. A class calls this when it is first used, not when it is loaded: adding hundreds of methods takes longer than loading the rest of the
+ * package.
  */
 export function addCommands<C extends object>(prototype: C, run: Run<C>): void {
   if (complete.has(prototype)) return;

@@ -1,4 +1,4 @@
-/** BullMQ beside this package: on this package's connections, or on its own with the same configuration. */
+/** BullMQ with this package: on this package's connections, or on BullMQ's own connections with the same configuration. */
 
 import { checkMade } from '../copies.js';
 import { type Failure, toError } from '../errors.js';
@@ -14,8 +14,8 @@ import type { BullMQOptions } from './options.js';
  * 5.77 and later, and 6; neither `ioredis` nor `redis` need be installed for 6.
  *
  * One client serves any number of queues, workers and other objects. Commands that do not block use the manager's one connection. Each `Worker` and
- * each `QueueEvents` makes a duplicate with one connection of its own for its blocking reads; `close()` of a worker closes that connection. The
- * caller disconnects the manager, after everything of BullMQ is closed.
+ * each `QueueEvents` makes a duplicate with its own connection for its blocking reads; `close()` of a worker closes that connection. Disconnect the
+ * manager yourself, after all objects of BullMQ are closed.
  *
  * The manager's `namespace` is not put before BullMQ's keys: BullMQ has its own option `prefix`. In a cluster give it a hash tag,
  * such as `prefix: '{paint}'`.
@@ -34,11 +34,11 @@ export function bullmqConnection(manager: IRedisConnection): BullMQClient {
  * Options with which BullMQ, from version 4 on, makes connections of its own to the server of `manager` through ioredis:
  * `new Queue('paint', { connection: bullmqOptions(manager) })`.
  *
- * They hold the password in the clear, since BullMQ's own client needs it: this is the only call that gives a secret out. They do not have the
+ * The options contain the password in the clear, since ioredis needs it: this is the only call that returns a secret. They do not contain the
  * manager's namespace, deadlines and limits. `maxRetriesPerRequest` is `null`, as BullMQ's workers demand.
  *
- * @throws RedisError of kind `config` for what such options cannot express: `memory://`, a cluster, a password function (it would be called once
- * instead of at every connection). {@link bullmqConnection} serves all of these.
+ * @throws RedisError of kind `config` if the options cannot express the manager's configuration: `memory://`, a cluster, a password function (ioredis
+ * would call it once instead of at every connection). {@link bullmqConnection} works with all of these.
  */
 export function bullmqOptions(manager: IRedisConnection): BullMQOptions {
   checkMade('bullmqOptions: manager', 'RedisConnectionManager', manager);

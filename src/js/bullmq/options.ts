@@ -1,4 +1,4 @@
-/** The options that BullMQ gives to ioredis. */
+/** The options of ioredis that BullMQ gets. */
 
 /** TLS as `node:tls` takes it; certificates and keys are PEM. */
 export interface BullMQTlsOptions {
@@ -8,13 +8,13 @@ export interface BullMQTlsOptions {
   cert?: string;
   /** The private key of `cert` in PEM. */
   key?: string;
-  /** The name to expect in the server's certificate. */
+  /** The name that the server's certificate must have. */
   servername?: string;
   /** `false` accepts any certificate. */
   rejectUnauthorized?: boolean;
 }
 
-/** Where a server is and how to talk to it, in the options of ioredis. Options that are not set are absent. */
+/** The manager's configuration as options of ioredis. Options that are not set are absent. */
 export interface BullMQOptions {
   /** The host of the server. */
   host?: string;
@@ -26,28 +26,28 @@ export interface BullMQOptions {
   db?: number;
   /** The ACL user. */
   username?: string;
-  /** The password, as it is now: ioredis does not ask again when it is rotated. */
+  /** The present password. A password that is rotated later does not reach ioredis. */
   password?: string;
-  /** Present where the connection uses TLS. */
+  /** Present if the connection uses TLS. */
   tls?: BullMQTlsOptions;
-  /** In place of `host` and `port`, with `name`. */
+  /** The sentinels, with `name`, in place of `host` and `port`. */
   sentinels?: { host: string; port: number }[];
   /** The sentinels' name of the master. */
   name?: string;
-  /** `addressMap` in the words of ioredis. */
+  /** The `addressMap` of the manager, in the form of ioredis. */
   natMap?: Record<string, { host: string; port: number }>;
   /** The ACL user at the sentinels. */
   sentinelUsername?: string;
   /** The password at the sentinels. */
   sentinelPassword?: string;
-  /** Present where connections to sentinels use TLS. */
+  /** Present if connections to sentinels use TLS. */
   sentinelTLS?: BullMQTlsOptions;
   /** Whether connections to sentinels use TLS. */
   enableTLSForSentinelMode?: boolean;
-  /** Milliseconds. */
+  /** The time limit of an attempt to connect, in milliseconds. */
   connectTimeout?: number;
-  /** Milliseconds. */
+  /** The delay of TCP keepalive, in milliseconds. */
   keepAlive?: number;
-  /** Commands wait for a connection without a bound, as BullMQ's workers demand. */
+  /** `null`: commands wait for a connection without a bound, as BullMQ's workers demand. */
   maxRetriesPerRequest: null;
 }

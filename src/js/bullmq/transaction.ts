@@ -7,26 +7,26 @@ import { addCommands } from './commands.js';
 import type { BullMQFields, BullMQResult, BullMQTransaction } from './interface.js';
 import { toRecord, type Word, word, wordsOf } from './words.js';
 
-interface Shaped extends Step {
+interface TransactionStep extends Step {
   readonly shape?: ((reply: unknown) => unknown) | undefined;
 }
 
 interface TransactionInternals {
   readonly channel: Channel;
   readonly atomic: boolean;
-  /** Throws where the client has ended. */
-  readonly isOpen: () => void;
-  readonly steps: Shaped[];
+  /** Throws if the client has ended. */
+  readonly checkOpen: () => void;
+  readonly steps: TransactionStep[];
 }
 
 export class Transaction implements BullMQTransaction {
   /** @internal */
   declare readonly [internals]: TransactionInternals;
 
-  /** @param isOpen Throws where the client has ended. */
-  constructor(channel: Channel, atomic: boolean, isOpen: () => void) {
+  /** @param isOpen Throws if the client has ended. */
+  constructor(channel: Channel, atomic: boolean, checkOpen: () => void) {
     addCommands(Transaction.prototype, (transaction, words) => add(transaction, words));
-    hide(this, { channel, atomic, isOpen, steps: [] });
+    hide(this, { channel, atomic, checkOpen, steps: [] });
   }
 
   hgetall(key: string): this {
@@ -73,7 +73,7 @@ export class Transaction implements BullMQTransaction {
 
   async exec(): Promise<BullMQResult[] | null> {
     const own = this[internals];
-    own.isOpen();
+    own.checkOpen();
     const steps = own.steps.splice(0);
     if (steps.length === 0) return [];
     if (!own.atomic) return Promise.all(steps.map((step) => alone(own.channel, step)));
@@ -87,13 +87,13 @@ export class Transaction implements BullMQTransaction {
   }
 }
 
-/** Adds a command; gives what it is added to, as the caller has it. */
+/** Adds a command, and returns the transaction. */
 function add<T extends Transaction>(transaction: T, words: Word[], shape?: (reply: unknown) => unknown): T {
   transaction[internals].steps.push(shape === undefined ? { words } : { words, shape });
   return transaction;
 }
 
-async function alone(channel: Channel, { script, words, shape }: Shaped): Promise<BullMQResult> {
+async function alone(channel: Channel, { script, words, shape }: TransactionStep): Promise<BullMQResult> {
   try {
     const reply = await (script === undefined ? channel.command([...words]) : channel.run(script, words));
     return [null, shape === undefined ? reply : shape(reply)];
@@ -108,7 +108,7 @@ function count(more: unknown[]): Word[] {
   return wordsOf(more);
 }
 
-/** The error of one command of a transaction; the others were executed. */
+/** The error of one command of a transaction whose other commands were executed. */
 function serverError(line: string): RedisError {
   const serverCode = /^[A-Z][A-Z0-9_]*(?= |$)/.exec(line)?.[0];
   return new RedisError('server', line, { delivery: 'rejected', ...(serverCode === undefined ? {} : { serverCode }) });

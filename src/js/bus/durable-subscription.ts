@@ -235,7 +235,7 @@ export class DurableSubscription implements Receiver, Member {
     const { envelope } = call;
     const context = call.context as DurableContext;
     const { number, reason } = context[internals];
-    // The number is missing here if the handler ended synchronously, or if its message was already reported as failed.
+    // The number is missing here if the handler ended synchronously, or if its message was already reported as failed, or given back.
     this.#running.delete(number);
     if (failure === undefined) {
       this.#done.push(number);

@@ -67,14 +67,16 @@ function lossOf({ port, handle }: Internals, id: number): AbortSignal {
 export function openRun<S>(own: Internals, id: number, thread: string, taken: Taken): OpenRun<S> {
   const { port } = own;
   const signal = lossOf(own, id);
-  let ending: { readonly how: string; readonly isOwn: Promise<boolean> } | undefined;
+  /** Whether the thread was still its own when the run ended. */
+  let ending: Promise<boolean> | undefined;
   let last: Promise<unknown> = Promise.resolve();
   /** Ends the run, unless it was ended. Says whether the thread was still its own. */
   const release = (how: string, times = 0): Promise<boolean> => {
     // Saves that were called before the end come before it.
-    ending ??= { how, isOwn: last.then(async () => (await port.call(own.handle, V.release, id, how, times)) as boolean) };
-    return ending.isOwn;
+    ending ??= last.then(async () => (await port.call(own.handle, V.release, id, how, times)) as boolean);
+    return ending;
   };
+
   const save = async (state: S, options?: { meta?: Record<string, unknown> | undefined }): Promise<CheckpointInfo> => {
     const text = jsonArgument('CheckpointRun.save: state', state);
     const { meta, ...rest } = optionsOf('CheckpointRun.save: options', options);
@@ -93,15 +95,13 @@ export function openRun<S>(own: Internals, id: number, thread: string, taken: Ta
     if (outcome !== 'done' && outcome !== 'failed') {
       throw configError('CheckpointRun.finish: outcome', "'done' or 'failed'", outcome);
     }
-    const isOwn = await release(outcome);
-    if (isOwn && ending?.how === outcome) return;
-    const why = isOwn ? 'the run is over' : 'the thread belongs to somebody else';
-    throw new RedisError('lease-lost', `CheckpointRun.finish: ${why}`, { delivery: 'rejected' });
+    if (await release(outcome)) return;
+    throw new RedisError('lease-lost', 'CheckpointRun.finish: the thread belongs to somebody else', { delivery: 'rejected' });
   };
   const pause = async (): Promise<void> => {
     // Whoever ended the run before was told how that went.
     if (ending === undefined) await release('pause');
-    else await ending.isOwn.catch(() => {});
+    else await ending.catch(() => {});
   };
   return {
     run: new Run<S>(thread, taken, signal, { save, finish, pause }),

@@ -13,53 +13,56 @@ import { hide, internals } from '../internals.js';
 import type { RawSession, Seen, Written } from '../sessions/redis.js';
 import { merge } from './merge.js';
 
-/** Options of a {@link BackplaneStore}: those of a `SessionStore` too. Unknown names are refused. */
+/** Options of a {@link BackplaneStore}. All options of a `SessionStore` are allowed too. Unknown names are refused. */
 export interface BackplaneStoreOptions extends SessionStoreOptions {
   /**
-   * What becomes of a save when another request has saved the session since this one loaded it. `merge`: each keeps what it changed, by top-level
-   * name; where both changed one, the later save counts. `reject`: the save fails with a `SessionConflictError`. `overwrite`: the later save counts for
-   * everything, as with connect-redis. Default `merge`.
+   * What a save does when another request has saved the session since this request loaded it. `merge`: the changes of both requests are kept, by
+   * top-level name; if both changed the same name, the later save counts. `reject`: the save fails with a `SessionConflictError`. `overwrite`: the
+   * later save replaces the whole session, as with connect-redis. Default `merge`.
    */
   onConflict?: 'merge' | 'reject' | 'overwrite' | undefined;
   /**
-   * The prefix of another store's keys in the same database, such as `sess:` of connect-redis, without regard to namespaces: a session that is not here
-   * is read there, once, and taken over. The other key stays until it expires, so that processes which still use the other store find it;
-   * `destroy` deletes it. Default: none.
+   * The prefix of another store's keys in the same database, such as `sess:` of connect-redis. No namespace is put before the prefix. A session that
+   * this store does not have is read from the other store, once, and taken over. The other store's key stays until it expires, so that processes which
+   * still use the other store find the session; `destroy` deletes the key too. Default: none.
    */
   importFrom?: string | undefined;
 }
 
-/** What a request has seen of a session. */
+/** The session as a request has read it or last saved it. A save is merged against this text. */
 interface Base extends Seen {
-  /** What the request had, as JSON text. */
+  /** The request's data, as JSON text. */
   readonly mine: string;
-  /** What Redis has with that version. Another text, if what others did was merged. */
+  /** The text in Redis with that version. It differs from `mine` if the changes of other requests were merged. */
   readonly stored: string;
 }
 
-/** Under this name the data that `get` gives carries what leads to its {@link Base}, to frameworks that copy it. It is not part of its JSON. */
+/**
+ * The property of the data from `get` that leads to their {@link Base}. It survives when a framework copies the data into another object, and is not
+ * part of the JSON.
+ */
 const MARK = '__backplane';
-/** The most attempts of one save, while others are faster. */
+/** The most attempts of one save while other requests are faster. */
 const MOST_ATTEMPTS = 50;
 const POLICIES: readonly unknown[] = ['merge', 'reject', 'overwrite'];
 
 type Callback<T = never> = (error?: unknown, value?: T) => void;
 
-/** What a {@link BackplaneStore} keeps to itself. */
+/** The private state of a {@link BackplaneStore}. */
 class StoreInternals {
   readonly #sessions: SessionStore;
   readonly #onConflict: 'merge' | 'reject' | 'overwrite';
   readonly #importFrom: string | undefined;
-  readonly #tell: (conflict: { id: string; reason: SessionConflict }) => void;
-  /** By a session of express-session, or the mark of one of @fastify/session. */
+  readonly #emitConflict: (conflict: { id: string; reason: SessionConflict }) => void;
+  /** The bases, by the session object of express-session, or by the mark of a session of @fastify/session. */
   readonly #bases = new WeakMap<object, Base>();
-  /** The saves of this process, by session: one after another. */
+  /** The running saves of this process, by session id. The saves of one session run one after another. */
   readonly #saving = new Map<string, Promise<void>>();
 
   constructor(
     sessions: SessionStore,
     { onConflict = 'merge', importFrom }: BackplaneStoreOptions,
-    tell: (conflict: { id: string; reason: SessionConflict }) => void,
+    emitConflict: (conflict: { id: string; reason: SessionConflict }) => void,
   ) {
     if (!POLICIES.includes(onConflict)) {
       throw new RedisError('config', "BackplaneStore.onConflict: expected 'merge', 'reject' or 'overwrite', got another value");
@@ -70,7 +73,7 @@ class StoreInternals {
     this.#sessions = sessions;
     this.#onConflict = onConflict;
     this.#importFrom = importFrom;
-    this.#tell = tell;
+    this.#emitConflict = emitConflict;
   }
 
   async get(sid: string): Promise<session.SessionData | null> {
@@ -86,7 +89,7 @@ class StoreInternals {
     );
     if (found === null) return null;
     const data = JSON.parse(found.text) as session.SessionData & { [MARK]?: unknown };
-    // Not part of its JSON, and the same object in each copy.
+    // `toJSON` keeps the mark out of the JSON. Copies of the data share the mark object.
     const mark = { toJSON: () => undefined };
     this.#bases.set(mark, { ...seenOf(found), mine: found.text, stored: found.text });
     data[MARK] = mark;
@@ -123,7 +126,7 @@ class StoreInternals {
       if (written.word === 'saved') return this.#keep(data, written.session, mine, text);
       if (written.session === null) return this.#drop(sid, written.word === 'destroyed' ? 'destroyed' : 'gone');
       if (this.#onConflict === 'reject') throw new SessionConflictError('BackplaneStore.set', sid, 'changed');
-      // Others go on being faster: read again, after a delay.
+      // After two conflicts `read` waits for a random delay, so that competing requests spread out.
       const latest = attempt < 3 ? written.session : await this.#sessions[internals].sessions.read(sid, attempt);
       if (latest === null) return this.#drop(sid, 'gone');
       seen = { ...seenOf(latest), stored: latest.text };
@@ -154,7 +157,7 @@ class StoreInternals {
       'write',
       async () => {
         if (seen.version > 0) return own.sessions.save(seen, text, ttlSec);
-        // One that only the fallback had: what was brought back of it is another one.
+        // The session was created in the fallback. If Redis has a session with the id, its version is another one.
         const there = await own.sessions.load(seen.id, false);
         return there === null ? { word: 'gone', session: null } : { word: 'changed', session: there };
       },
@@ -180,7 +183,7 @@ class StoreInternals {
   async destroy(sid: string): Promise<void> {
     await this.#sessions.destroy(sid);
     const prefix = this.#importFrom;
-    // First of all it must not be taken over any more.
+    // The session is destroyed first, because a destroyed session is not taken over again from the other store.
     if (prefix === undefined) return;
     const own = this.#sessions[internals];
     await own.ask<void>(
@@ -209,7 +212,7 @@ class StoreInternals {
     for (const id of await this.ids()) await this.destroy(id);
   }
 
-  /** Takes the mark off the data. Whoever makes a session of it gives that to what this gives. */
+  /** Removes the mark from the data. Returns a function that gives the mark's base to the session object made of the data. */
   unmark(data: session.SessionData): (made: object) => void {
     const base = this.#baseOf(data);
     delete (data as { [MARK]?: unknown })[MARK];
@@ -227,18 +230,18 @@ class StoreInternals {
     this.#bases.set(data, { ...seenOf(written), mine, stored });
   }
 
-  /** A save that came too late for the session: whoever destroyed it is right, and nobody waits to be told so. */
+  /** Handles a save of a session that was destroyed or lost meanwhile: the save is dropped, and `conflict` is emitted, or it throws with `reject`. */
   #drop(id: string, reason: SessionConflict): void {
     if (this.#onConflict === 'reject') throw new SessionConflictError('BackplaneStore.set', id, reason);
-    this.#tell({ id, reason });
+    this.#emitConflict({ id, reason });
   }
 }
 
 /**
- * A session store for express-session; the same object serves @fastify/session. Sessions of requests that run at once are merged, not overwritten;
- * a session that was destroyed is not brought back by a request that is slower.
+ * A session store for express-session; the same object serves @fastify/session. The changes of concurrent requests are merged, and a slower request
+ * does not bring a destroyed session back.
  *
- * It emits `conflict` (`{ id, reason }`) where a save was dropped because the session was destroyed or lost meanwhile. It emits `disconnect` and
+ * The store emits `conflict` (`{ id, reason }`) when a save was dropped because the session was destroyed or lost meanwhile. It emits `disconnect` and
  * `connect` only with `whenAway: 'none'`: express-session then goes on without sessions, and leaves cookies alone.
  *
  * @example
@@ -247,7 +250,7 @@ class StoreInternals {
 export class BackplaneStore extends session.Store {
   /** @internal */
   declare readonly [internals]: StoreInternals;
-  /** The sessions behind it. */
+  /** The store of the sessions. */
   readonly sessions: SessionStore;
 
   /** @throws RedisError of kind `config`, naming the option. */
@@ -255,11 +258,11 @@ export class BackplaneStore extends session.Store {
     super();
     const { onConflict, importFrom, ...rest } = options;
     this.sessions = new SessionStore(manager, rest);
-    const tell = (conflict: { id: string; reason: SessionConflict }): void => {
+    const emitConflict = (conflict: { id: string; reason: SessionConflict }): void => {
       this.emit('conflict', conflict);
     };
-    hide(this, new StoreInternals(this.sessions, { onConflict, importFrom }, tell));
-    this.sessions.on('conflict', tell);
+    hide(this, new StoreInternals(this.sessions, { onConflict, importFrom }, emitConflict));
+    this.sessions.on('conflict', emitConflict);
     if (rest.whenAway === 'none') {
       this.sessions.on('degraded', () => this.emit('disconnect'));
       this.sessions.on('restored', () => this.emit('connect'));
@@ -286,12 +289,12 @@ export class BackplaneStore extends session.Store {
     answer(this[internals].destroy(sid), callback);
   }
 
-  /** Every session, by its id. It costs a walk over the whole database. */
+  /** Every session, by its id. The call scans the whole database. */
   override all(callback: (error: unknown, sessions?: Record<string, session.SessionData> | null) => void): void {
     answer(this[internals].all(), callback);
   }
 
-  /** How many sessions there are. It costs a walk over the whole database. */
+  /** The number of sessions. The call scans the whole database. */
   override length(callback: (error: unknown, length?: number) => void): void {
     const ids = this[internals].ids();
     answer(
@@ -300,17 +303,17 @@ export class BackplaneStore extends session.Store {
     );
   }
 
-  /** Destroys every session. It costs a walk over the whole database. */
+  /** Destroys every session. The call scans the whole database. */
   override clear(callback?: (error?: unknown) => void): void {
     answer(this[internals].clear(), callback);
   }
 
-  /** The ids of all sessions. It costs a walk over the whole database. */
+  /** The ids of all sessions. The call scans the whole database. */
   ids(callback: (error: unknown, ids?: string[]) => void): void {
     answer(this[internals].ids(), callback);
   }
 
-  /** As that of express-session; the session it makes is known by itself, and its data is what the application has put in. */
+  /** As the method of express-session. The made session has no mark, so the application sees only its own data. */
   override createSession(
     req: Parameters<session.Store['createSession']>[0],
     data: session.SessionData,
@@ -326,16 +329,16 @@ function seenOf({ id, version, createdAt }: Seen): Seen {
   return { id, version, createdAt };
 }
 
-/** The seconds until the cookie expires; `undefined` where it does not. */
+/** The seconds until the cookie expires; `undefined` if it does not expire. */
 function ttlOf({ cookie }: session.SessionData): number | undefined {
   const expires: unknown = cookie?.expires;
   if (expires === undefined || expires === null || typeof expires === 'boolean') return undefined;
   const at = new Date(expires as string | Date).getTime();
-  // To the second, so that each request asks for the same span.
+  // Rounded up to seconds, so that each request gives the same `ttlSec`.
   return Number.isNaN(at) ? undefined : Math.ceil((at - Date.now()) / 1000);
 }
 
-/** Calls back with what `work` gives, outside of it: what the callback throws is its own. */
+/** Calls `callback` with the outcome of `work`, in its own tick, so that an error of the callback does not become a rejection of `work`. */
 function answer<T>(work: Promise<T>, callback: Callback<T> | undefined): void {
   work.then(
     (value) => callback !== undefined && process.nextTick(callback, null, value),

@@ -1,8 +1,8 @@
-/** Merging what two requests made of one session. */
+/** The merge of two requests' changes of one session. */
 
 /**
- * `theirs` with what became of `base` in `mine`, by top-level name: what one of them changed, added or removed is so, and `mine` wins where both did.
- * All are objects as JSON text.
+ * Applies the changes from `base` to `mine` to `theirs`, by top-level name: changed, added and removed members. If both sides changed a member, `mine`
+ * wins. All three are objects as JSON text.
  */
 export function merge(base: string, mine: string, theirs: string): string {
   if (base === theirs) return mine;

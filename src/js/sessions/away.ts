@@ -1,9 +1,9 @@
 /**
- * What a store does while Redis is away.
+ * The answers of a store while Redis is away (`whenAway`).
  *
- * The native side says when Redis is away and refuses calls from then on, with `not-sent`; only what was refused so, and reads, which do
- * nothing, are answered here. When Redis answers again, what was kept meanwhile is brought back over a native store that is not
- * refused, and only then do calls go to Redis again.
+ * The native side notices when Redis is away. From then on it refuses calls, with delivery `not-sent`. Only refused calls, and reads, which change
+ * nothing, are answered here. When Redis answers again, the sessions that were kept meanwhile are brought back through a second native store, which is
+ * never refused. Only after that do calls go to Redis again.
  */
 
 import { RedisError } from '../errors.js';
@@ -20,39 +20,39 @@ import type { SessionConflict } from './session.js';
 const V = verbs('sessions', 'degraded', 'back', 'resume');
 
 const DEFAULT_TIMEOUT_MS = 5_000;
-/** The most destroyed sessions that are remembered; past it the oldest are forgotten, and told. */
+/** The most destroyed sessions that are remembered. Beyond this number the oldest is forgotten, and `error` is emitted. */
 const MOST_DESTROYED = 100_000;
-/** What a server says that serves nobody for a time. */
-const NOBODY: readonly (string | undefined)[] = ['LOADING', 'CLUSTERDOWN', 'MASTERDOWN'];
+/** The error codes of a server that serves no keys for a time. */
+const UNAVAILABLE: readonly (string | undefined)[] = ['LOADING', 'CLUSTERDOWN', 'MASTERDOWN'];
 
-/** What is kept while Redis is away, and how. */
+/** The option `whenAway`, for a store that goes on without Redis. */
 export interface Fallback {
-  /** Absent: nothing is kept. */
+  /** `undefined`: no sessions are kept (`'none'`). */
   readonly backend?: SessionBackend | undefined;
   readonly timeoutMs?: number | undefined;
   readonly onReturn?: 'discard' | 'newest' | undefined;
 }
 
-/** Those that bring something back, or will: they are not collected meanwhile. */
-const busy = new Set<object>();
+/** The stores that must still bring sessions back. The set keeps them from being garbage-collected meanwhile. */
+const returning = new Set<object>();
 
-/** A store without Redis, for a time. */
+/** The part of a store that answers calls while Redis is away. */
 export class Away {
   readonly #port: Port;
   readonly #handle: number;
   readonly #target: NumberingTarget;
-  /** Not refused while Redis is away. */
+  /** A second native store, whose calls are not refused while Redis is away. */
   readonly #plain: RedisSessions;
   readonly #listeners: Listeners<SessionStoreEvents>;
   readonly #fallback: Fallback;
-  readonly #hear: EventHandler = (event) => {
-    if (event.event === 'away') this.#await();
+  readonly #onEvent: EventHandler = (event) => {
+    if (event.event === 'away') this.#startReturn();
   };
-  /** Destroyed while Redis was away. */
+  /** The ids of the sessions that were destroyed while Redis was away. */
   readonly #destroyed = new Set<string>();
   #isDegraded = false;
   #isReturning = false;
-  /** How often something was kept. */
+  /** The number of saves and destructions that were kept for Redis so far. */
   #kept = 0;
 
   constructor(
@@ -67,17 +67,17 @@ export class Away {
     this.#target = target;
     this.#listeners = listeners;
     this.#fallback = fallback;
-    native.port.listenWeakly(native.handle, this.#hear);
+    native.port.listenWeakly(native.handle, this.#onEvent);
   }
 
-  /** What `redis` gives; `instead` where Redis is away and cannot have done it. */
+  /** The result of `redis`. If Redis is away and cannot have executed the call: the result of `instead`. */
   async ask<T>(does: 'read' | 'write', redis: () => Promise<T>, instead: () => Promise<T>): Promise<T> {
     try {
       return await redis();
     } catch (error) {
       if (!(error instanceof RedisError) || !isAway(error) || (does === 'write' && error.delivery === 'maybe-executed')) throw error;
       this.#degrade(error);
-      this.#await();
+      this.#startReturn();
       this.#port.post(this.#handle, V.degraded, []);
       return instead();
     }
@@ -98,7 +98,7 @@ export class Away {
     if (backend !== undefined) await this.#bounded('save', async () => backend.save(session));
   }
 
-  /** Destroys a session here now, and in Redis when it is back. */
+  /** Destroys a session in the fallback now, and in Redis when Redis is back. */
   async destroy(id: string): Promise<boolean> {
     this.#kept++;
     this.#destroyed.add(id);
@@ -119,7 +119,7 @@ export class Away {
   #degrade(error: RedisError): void {
     if (this.#isDegraded) return;
     this.#isDegraded = true;
-    busy.add(this);
+    returning.add(this);
     if (!this.#listeners.has('degraded')) {
       const message = `SessionStore: Redis is away, and calls are answered without it (whenAway); listen to 'degraded' to hear of it: ${error.message}`;
       process.emitWarning(message, 'RedisSessionWarning');
@@ -127,15 +127,15 @@ export class Away {
     this.#listeners.emit('degraded', error);
   }
 
-  /** Brings back what was kept once Redis is back, if that is not waited for already. */
-  #await(): void {
+  /** Starts to wait for Redis, unless the store waits already. */
+  #startReturn(): void {
     if (this.#isReturning) return;
     this.#isReturning = true;
-    busy.add(this);
+    returning.add(this);
     void this.#return();
   }
 
-  /** Waits until Redis is back, and brings back what was kept. Never rejects. */
+  /** Waits until Redis is back, and brings the kept sessions back. Never rejects. */
   async #return(): Promise<void> {
     const summary = { saved: 0, conflicts: 0, discarded: 0, destroyed: 0 };
     let kept: number;
@@ -146,24 +146,24 @@ export class Away {
       isAwayAgain = false;
       try {
         isBack = (await this.#port.callQuietly(this.#handle, V.back)) as boolean;
-        if (isBack && this.#isDegraded) await this.#bringBack(summary);
+        if (isBack && this.#isDegraded) await this.#restore(summary);
       } catch (error) {
         isAwayAgain = error instanceof RedisError && isAway(error);
         if (!isAwayAgain) this.#listeners.emit('error', asRedisError(error));
       }
-      // Nobody but the end of the process ends the port.
+      // The call fails only when the process ends.
       await this.#port.callQuietly(this.#handle, V.resume).catch(() => {});
-      // What was refused before, and kept after the last look, is brought back too.
+      // Once more if a call was refused before `resume` and its session was kept after the last round.
     } while (isAwayAgain || this.#kept !== kept);
     this.#isReturning = false;
-    busy.delete(this);
+    returning.delete(this);
     if (!this.#isDegraded) return;
     this.#isDegraded = false;
-    // A manager that was disconnected is not Redis; what the fallback has stays there.
+    // If the manager was disconnected, Redis is not back, and the fallback keeps its sessions.
     if (isBack) this.#listeners.emit('restored', summary);
   }
 
-  async #bringBack(summary: SessionStoreEvents['restored'][0]): Promise<void> {
+  async #restore(summary: SessionStoreEvents['restored'][0]): Promise<void> {
     for (const id of this.#destroyed) {
       if (await this.#plain.destroy(id)) summary.destroyed++;
       this.#destroyed.delete(id);
@@ -176,12 +176,12 @@ export class Away {
       const next = await this.#bounded('entries', async () => walk.next());
       if (next.done === true) return;
       if (onReturn === 'discard') summary.discarded++;
-      else if (next.value.expiresAt > Date.now()) await this.#saveBack(next.value, summary);
+      else if (next.value.expiresAt > Date.now()) await this.#restoreOne(next.value, summary);
       await this.#forget(next.value.id);
     }
   }
 
-  async #saveBack(entry: StoredSession, summary: SessionStoreEvents['restored'][0]): Promise<void> {
+  async #restoreOne(entry: StoredSession, summary: SessionStoreEvents['restored'][0]): Promise<void> {
     const { id, version, createdAt, user } = entry;
     const text = textOf('SessionStore: fallback', entry.data);
     const ttlSec = Math.max(0.001, (entry.expiresAt - Date.now()) / 1000);
@@ -197,7 +197,7 @@ export class Away {
     }
   }
 
-  /** What a method of the user's backend gives, within its time. */
+  /** The result of a method of the user's backend, or an error after `timeoutMs`. */
   #bounded<T>(method: string, work: () => Promise<T>): Promise<T> {
     const { timeoutMs = DEFAULT_TIMEOUT_MS } = this.#fallback;
     return within(this.#target, timeoutMs, work(), () => {
@@ -207,9 +207,9 @@ export class Away {
   }
 }
 
-/** Does it say that Redis is away? */
+/** Does the error mean that Redis is away? */
 function isAway({ redisErrorKind: kind, serverCode }: RedisError): boolean {
-  return kind === 'connection' || kind === 'timeout' || (kind === 'server' && NOBODY.includes(serverCode));
+  return kind === 'connection' || kind === 'timeout' || (kind === 'server' && UNAVAILABLE.includes(serverCode));
 }
 
 function asRedisError(error: unknown): RedisError {

@@ -1,4 +1,4 @@
-/** What keeps sessions while Redis is away. */
+/** The store that keeps sessions while Redis is away. */
 
 import { checkWhole, optionsOf, refuseUnknown } from '../arguments.js';
 
@@ -6,36 +6,36 @@ import { checkWhole, optionsOf, refuseUnknown } from '../arguments.js';
 export interface StoredSession {
   /** The id of the session. */
   readonly id: string;
-  /** The version in Redis that it is based on; 0: it was created without Redis. */
+  /** The version in Redis on which this session is based; 0: the session was created without Redis. */
   readonly version: number;
   /** The data of the session. */
   readonly data: object;
-  /** Milliseconds since 1970. Of one with a version: by the server's clock. */
+  /** When the session was created, in milliseconds since 1970; by the server's clock if `version` is above 0. */
   readonly createdAt: number;
-  /** Milliseconds since 1970, by the clock of this process. */
+  /** When the session ends, in milliseconds since 1970, by the clock of this process. */
   readonly expiresAt: number;
   /** The user that it was created for. */
   readonly user?: string | undefined;
 }
 
 /**
- * Keeps sessions while Redis is away: in memory ({@link memorySessions}), or in a database of your own, which several processes can share. Each
- * method may return a promise, and has `timeoutMs`.
+ * Keeps sessions while Redis is away: in memory ({@link memorySessions}), or in a database of your own, which several processes can share. Each method
+ * may return a promise, which must settle within `timeoutMs`.
  */
 export interface SessionBackend {
-  /** The session with this id, or `null` or `undefined`. */
+  /** The session with this id; `null` or `undefined` if there is none. */
   load(id: string): StoredSession | null | undefined | Promise<StoredSession | null | undefined>;
-  /** Keeps a session; an earlier one with the same id is replaced. */
+  /** Keeps a session. An earlier session with the same id is replaced. */
   save(session: StoredSession): void | Promise<void>;
-  /** Deletes a session. Says whether there was one. */
+  /** Deletes a session. Returns `true` if there was one. */
   destroy(id: string): boolean | Promise<boolean>;
-  /** All that it keeps. Each may be destroyed while it goes on. */
+  /** All sessions. A session may be destroyed during the iteration. */
   entries(): AsyncIterable<StoredSession> | Iterable<StoredSession>;
 }
 
 /** Options of {@link memorySessions}. Unknown names are refused. */
 export interface MemorySessionsOptions {
-  /** The most sessions that are kept; the one that was saved longest ago goes first. A whole number from 1. Default 10 000. */
+  /** The most sessions that are kept. Beyond this number the session that was saved longest ago is dropped. A whole number from 1. Default 10 000. */
   max?: number | undefined;
 }
 
@@ -58,9 +58,9 @@ export function memorySessions(options?: MemorySessionsOptions): SessionBackend 
       return sessions.get(id);
     },
     save(session) {
-      // Once more at the end, which makes the first the oldest.
+      // Deleted first, so that the session moves to the end of the map: the first entry is then the oldest.
       sessions.delete(session.id);
-      // As another store would give it back: what its owner changes later is not saved yet.
+      // A copy, so that a later change of the caller's object does not change the saved session.
       sessions.set(session.id, structuredClone(session));
       for (const oldest of sessions.keys()) {
         if (sessions.size <= max) break;

@@ -1,70 +1,75 @@
-/** Options of a store of sessions, and its events. */
+/** The options and the events of a store of sessions. */
 
 import type { RedisError } from '../errors.js';
 import type { SessionBackend } from './backend.js';
 import type { SessionConflict } from './session.js';
 
 /**
- * What a store does while Redis is away.
+ * How a store answers while Redis is away.
  *
- * - `'fail'`: calls reject, as those of every other class, once `commandTimeoutMs` has passed.
- * - `'none'`: there are no sessions. `load` and `update` give `null`, `touch`, `destroy` and `append` give `false` or 0, `recent` and `ofUser` an empty array; `create`
- *   and `save` give a session that is kept nowhere. What is destroyed is destroyed when Redis is back.
- * - A fallback: sessions are read from and written to it.
+ * - `'fail'`: calls reject once `commandTimeoutMs` has passed, as for every other class.
+ * - `'none'`: there are no sessions. `load` and `update` return `null`, `touch`, `destroy` and `append` return `false` or 0, `recent` and `ofUser`
+ * return
+ *   an empty array; `create` and `save` return a session that is kept nowhere. Destroyed sessions are destroyed in Redis when Redis is back.
+ * - A fallback: sessions are read from the fallback and written to it.
  */
 export type WhenAway =
   | 'fail'
   | 'none'
   | {
       fallback: SessionBackend;
-      /** Milliseconds without a usable connection after which calls go without Redis. A whole number from 0. Default 200. */
+      /** Milliseconds without a usable connection after which calls are answered without Redis. A whole number from 0. Default 200. */
       afterMs?: number | undefined;
       /**
-       * What becomes of the sessions of the fallback when Redis is back. `newest`: each is saved at the version that it is based on; where somebody else was
-       * faster, theirs stays, and `conflict` is emitted. `discard`: they are dropped, and `restored` says how many.
+       * What happens to the sessions of the fallback when Redis is back. `newest`: each session is saved to Redis, unless the session in Redis has
+       * changed meanwhile: then the session in Redis stays, and `conflict` is emitted. `discard`: the sessions are dropped, and `restored` reports
+       * their number.
        */
       onReturn: 'discard' | 'newest';
-      /** Milliseconds that a method of the fallback may take. A whole number from 1. Default 5 000. */
+      /** How long a method of the fallback may take, in milliseconds. A whole number from 1. Default 5 000. */
       timeoutMs?: number | undefined;
     };
 
 /** Options of a {@link SessionStore}. Unknown names are refused. */
 export interface SessionStoreOptions {
-  /** As that of a `KVStore`: a prefix of every key, inside the manager's namespace. Default: none. */
+  /** A prefix of every key of this store, inside the manager's namespace, as for a `KVStore`. Default: none. */
   namespace?: string | undefined;
   /** Seconds that a session lasts after it was loaded, saved or touched; fractions allowed, from 0.001 to 315 360 000. Default 86 400, a day. */
   ttlSec?: number | undefined;
-  /** Seconds after its creation at which a session ends whatever happens. As `ttlSec`. Default: none. */
+  /** Seconds after its creation at which a session ends even if it is used. The range is that of `ttlSec`. Default: none. */
   absoluteTtlSec?: number | undefined;
   /**
-   * Seconds after which reading a session extends it again, so that not every read writes. Sooner if a quarter of `ttlSec` has passed. From 0 to
-   * 315 360 000. Default 60.
+   * How often reading a session extends it, in seconds, so that not every read must write. If a quarter of `ttlSec` is shorter, that quarter counts.
+   * From 0 to 315 360 000. Default 60.
    */
   touchEverySec?: number | undefined;
-  /** The most bytes of JSON of a session's data, and of a message; more is refused before anything is sent. 1 to 67 108 864. Default 262 144. */
+  /** The most bytes of a session's data, and of a message, as JSON; larger values are refused before sending. 1 to 67 108 864. Default 262 144. */
   maxBytes?: number | undefined;
-  /** What to do while Redis is away. Default `'fail'`. */
+  /** How the store answers while Redis is away. Default `'fail'`. */
   whenAway?: WhenAway | undefined;
 }
 
 /** Options of {@link SessionStore.create}. Unknown names are refused. */
 export interface CreateSessionOptions {
-  /** 1 to 512 bytes. Default: a new one, with 122 random bits. */
+  /** The id: 1 to 512 bytes. Default: a new id, with 122 random bits. */
   id?: string | undefined;
-  /** Whose it is, for {@link SessionStore.ofUser}. 1 to 512 bytes. Default: nobody's. */
+  /** The user of the session, for {@link SessionStore.ofUser}: 1 to 512 bytes. Default: none. */
   user?: string | undefined;
   /** Seconds that this session lasts after it was loaded, saved or touched. Default: the store's. */
   ttlSec?: number | undefined;
 }
 
-/** What the listeners of a {@link SessionStore} are given. */
+/** The events of a {@link SessionStore}, with the arguments of their listeners. */
 export interface SessionStoreEvents {
-  /** Redis is away, and a call was answered without it. Once until `restored`. */
+  /** Redis is away, and a call was answered without Redis. Emitted once until `restored`. */
   degraded: [error: RedisError];
-  /** Redis is back: how many sessions of the fallback were saved there, were refused as conflicts, and were dropped; how many were destroyed. */
+  /**
+   * Redis is back. The numbers of the fallback's sessions that were saved to Redis, refused as conflicts, and dropped; and the number of sessions that
+   * were destroyed in Redis.
+   */
   restored: [summary: { saved: number; conflicts: number; discarded: number; destroyed: number }];
-  /** A write that no caller waits for any more was refused; what Redis has stays. */
+  /** A write whose caller no longer waits was refused. The session in Redis stays as it is. */
   conflict: [conflict: { id: string; reason: SessionConflict }];
-  /** The fallback failed, or Redis refused what was to be brought back. */
+  /** The fallback failed, or a session of the fallback could not be saved to Redis. */
   error: [error: RedisError];
 }

@@ -1,4 +1,4 @@
-/** Sessions in Redis: the calls of the native side, and what they give. */
+/** Sessions in Redis: the calls of the native side, and their answers. */
 
 import { json } from '../arguments.js';
 import type { RedisError } from '../errors.js';
@@ -26,7 +26,7 @@ const V = verbs(
   'page',
 );
 
-/** A session as the native side gives it: its data is the text that is stored. */
+/** A session as the native side sends it. Its data are the stored text. */
 export interface RawSession {
   readonly id: string;
   readonly version: number;
@@ -35,7 +35,7 @@ export interface RawSession {
   readonly expiresAt: number;
 }
 
-/** What became of a write. */
+/** The outcome of a write. With `changed` and `exists` comes the session that Redis has. */
 export type Written =
   | { readonly word: 'created' | 'saved'; readonly session: RawSession }
   | { readonly word: 'changed' | 'exists'; readonly session: RawSession }
@@ -43,7 +43,7 @@ export type Written =
 
 type Fields = [version: number, text: string, createdAt: number, expiresAt: number, user: string];
 
-/** The version of a session that somebody has seen. */
+/** The version of a session that a caller has read. */
 export interface Seen {
   readonly id: string;
   readonly version: number;
@@ -66,22 +66,22 @@ export class RedisSessions {
   }
 
   async load(id: string, touch: boolean): Promise<RawSession | null> {
-    return this.#listed(id, (await this.#call(V.load, id, touch)) as Fields | null);
+    return this.#toSession(id, (await this.#call(V.load, id, touch)) as Fields | null);
   }
 
   async read(id: string, attempt: number): Promise<RawSession | null> {
-    return this.#listed(id, (await this.#call(V.read, id, attempt)) as Fields | null);
+    return this.#toSession(id, (await this.#call(V.read, id, attempt)) as Fields | null);
   }
 
   async save({ id, version, createdAt }: Seen, text: string, ttlSec?: number): Promise<Written> {
     const outcome = (await this.#call(V.save, id, version, createdAt, text, ttlSec)) as [string, Fields | null];
-    this.#listed(id, outcome[1]);
+    this.#toSession(id, outcome[1]);
     return writtenOf(id, outcome, text);
   }
 
-  /** @param always Also where it is not due. */
+  /** @param always `true`: also if the session was extended less than `touchEverySec` ago. */
   async touch(id: string, ttlSec: number | undefined, always: boolean): Promise<boolean> {
-    return this.#listed(id, (await this.#call(V.touch, id, ttlSec, always)) as Fields | null) !== null;
+    return this.#toSession(id, (await this.#call(V.touch, id, ttlSec, always)) as Fields | null) !== null;
   }
 
   destroy(id: string): Promise<boolean> {
@@ -111,7 +111,7 @@ export class RedisSessions {
     return this.#call(V.destroyOfUser, user, optionsJson(options)) as Promise<number>;
   }
 
-  /** Takes a session of another store over; `null` where that has none, or it was taken over and is over. */
+  /** Takes a session over from another store. `null`: the other store has none, or it was taken over before and has ended. */
   async takeOver(id: string, prefix: string): Promise<RawSession | null> {
     const outcome = (await this.#call(V.takeOver, id, prefix)) as [string, Fields | null] | null;
     return outcome === null ? null : writtenOf(id, outcome, undefined).session;
@@ -122,7 +122,7 @@ export class RedisSessions {
     await this.#call(V.forget, id, prefix);
   }
 
-  /** The ids of all sessions; one may come twice. */
+  /** The ids of all sessions. An id may come twice. */
   async *ids(): AsyncGenerator<string, void, undefined> {
     let cursor: string | null | undefined;
     do {
@@ -136,13 +136,13 @@ export class RedisSessions {
     return this.#port.call(this.#handle, verb, ...args);
   }
 
-  #listed(id: string, fields: Fields | null): RawSession | null {
+  #toSession(id: string, fields: Fields | null): RawSession | null {
     if (fields === null) return null;
     this.#enlist(id, fields[4], fields[3] - Date.now());
     return rawOf(id, fields);
   }
 
-  /** Tells the list of a user of a session. If that is lost, the session tells it again when it is next due. */
+  /** Adds a session to the list of its user. If the call fails, the next extension of the session adds it again. */
   #enlist(id: string, user: string, livesMs: number): void {
     if (user !== '') this.#port.callQuietly(this.#handle, V.enlist, user, id, Math.max(0, livesMs)).catch(() => {});
   }
@@ -152,20 +152,20 @@ function rawOf(id: string, [version, text, createdAt, expiresAt]: Fields): RawSe
   return { id, version, text, createdAt, expiresAt };
 }
 
-/** @param sent What was written: a session that has it comes without it. */
+/** @param sent The text that was written. Rust sends the session back without its text if the text is this one. */
 function writtenOf(id: string, [word, fields]: [string, Fields | null], sent: string | undefined): Written {
   if (fields === null) return { word: word as 'destroyed' | 'gone' | 'taken', session: null };
   const session = rawOf(id, fields);
   return { word: word as 'saved', session: session.text === '' && sent !== undefined ? { ...session, text: sent } : session };
 }
 
-/** The session that was written, or the error of one that was not. */
+/** The written session. Throws if the write was refused. */
 export function settled(method: string, id: string, written: Written): RawSession {
   if (written.word === 'created' || written.word === 'saved') return written.session;
   throw new SessionConflictError(method, id, written.word === 'taken' ? 'exists' : (written.word as SessionConflict));
 }
 
-/** A value as JSON text; throws where JSON cannot express it. */
+/** A value as JSON text. Throws if JSON cannot express the value. */
 export function textOf(name: string, value: unknown): string {
   const text: string | RedisError = json(name, value);
   if (typeof text === 'string') return text;

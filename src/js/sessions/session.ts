@@ -1,4 +1,4 @@
-/** What a session is to its user, and the error of a write that came too late. */
+/** A session, and the error of a write that came too late. */
 
 import { RedisError } from '../errors.js';
 
@@ -6,15 +6,15 @@ import { RedisError } from '../errors.js';
 export interface Session<T extends object = Record<string, unknown>> {
   /** The id of the session, as in a cookie. */
   readonly id: string;
-  /** Grows by one with each save, from 1. Of a session of the fallback: the version in Redis that it is based on; 0 if there was none. */
+  /** Starts at 1 and grows by one with each save. For a session of the fallback: the version in Redis on which it is based; 0 if there was none. */
   readonly version: number;
   /** The data of the session. */
   readonly data: T;
-  /** Milliseconds since 1970, by the server's clock. */
+  /** When the session was created, in milliseconds since 1970, by the server's clock. */
   readonly createdAt: number;
-  /** Milliseconds since 1970, by the server's clock: when it ends unless it is loaded, saved or touched. */
+  /** When the session ends unless it is loaded, saved or touched, in milliseconds since 1970, by the server's clock. */
   readonly expiresAt: number;
-  /** Where it came from: see `whenAway`. */
+  /** Where the session was read or written: in Redis, or in the fallback of `whenAway`. */
   readonly from: 'redis' | 'fallback';
 }
 
@@ -24,15 +24,15 @@ export interface SessionInfo {
   readonly id: string;
   /** Grows by one with each save, from 1. */
   readonly version: number;
-  /** Milliseconds since 1970, by the server's clock. */
+  /** When the session was created, in milliseconds since 1970, by the server's clock. */
   readonly createdAt: number;
-  /** Milliseconds since 1970, by the server's clock. */
+  /** When the session ends unless it is used, in milliseconds since 1970, by the server's clock. */
   readonly expiresAt: number;
 }
 
 /**
- * Why a write was refused. `changed`: somebody else saved the session since it was loaded. `destroyed`: it was destroyed. `gone`: it has expired, or
- * Redis lost it. `exists`: there is a session with the id that was to be created.
+ * Why a write was refused. `changed`: another writer has saved the session since it was loaded. `destroyed`: the session was destroyed. `gone`: the
+ * session has expired, or Redis lost it. `exists`: there is already a session with the id that was to be created.
  */
 export type SessionConflict = 'changed' | 'destroyed' | 'gone' | 'exists';
 

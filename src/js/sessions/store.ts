@@ -23,7 +23,7 @@ const DEFAULT_LIMIT = 100;
 
 type Data = Record<string, unknown>;
 
-/** What a store keeps to itself; reached by {@link internals}. */
+/** The private state of a store; reached by {@link internals}. */
 class SessionInternals implements NumberingTarget {
   readonly port: Port;
   readonly handle: number;
@@ -44,7 +44,7 @@ class SessionInternals implements NumberingTarget {
     const crossing = typeof whenAway === 'object' && whenAway !== null ? { ...whenAway, fallback: undefined } : whenAway;
     const own = port.open('sessions', handle, { ...rest, whenAway: crossing }, this);
     this.sessions = new RedisSessions(port, own);
-    // The waits for the user's functions are those of a KV store.
+    // A KV target, because the time limits of the user's functions (`within`) are verbs of the KV store.
     this.handle = port.open('kv', handle, {}, this);
     if (whenAway !== 'fail') {
       const plain = new RedisSessions(port, port.open('sessions', handle, rest, this));
@@ -65,7 +65,7 @@ class SessionInternals implements NumberingTarget {
         }
         const written = await this.sessions.save(session, text);
         if (written.word === 'changed') return false;
-        // It was destroyed, or lost, while it was changed: there is none.
+        // Otherwise the session was destroyed, or lost, while it was changed.
         return written.word === 'saved' ? written.session : null;
       },
     });
@@ -76,7 +76,7 @@ class SessionInternals implements NumberingTarget {
     return this.#lastId;
   }
 
-  /** What `redis` gives; what `instead` gives where Redis is away and the store goes on without it. */
+  /** The result of `redis`. If Redis is away, and the store goes on without it: the result of `instead`. */
   ask<T>(does: 'read' | 'write', redis: () => Promise<T>, instead: (away: Away) => Promise<T>): Promise<T> {
     const { away } = this;
     return away === undefined ? redis() : away.ask(does, redis, () => instead(away));
@@ -89,13 +89,13 @@ interface Found {
 }
 
 /**
- * State of a user or a dialogue by id, with versions: a save that comes too late changes nothing and is told, and nothing brings a destroyed session
- * back. What is kept is JSON.
+ * Sessions by id, such as the state of a user or a dialogue, stored as JSON with a version. A save that comes too late is refused and changes nothing,
+ * and no write brings a destroyed session back.
  *
  * Of every method:
  *
- * - An id or a user is a string of 1 to 512 bytes. The server's clock judges what has expired.
- * - A call whose answer was lost is sent again until `commandTimeoutMs` has passed, and is done once.
+ * - An id or a user is a string of 1 to 512 bytes. Sessions expire by the server's clock.
+ * - A call whose answer was lost is sent again until `commandTimeoutMs` has passed, and takes effect once.
  * - A bad argument rejects with kind `config`, naming it; data that JSON cannot express with `serialization`, before anything is sent; and any call
  *   with `connection`, `timeout`, `closed` or `overloaded`, unless `whenAway` says otherwise.
  *
@@ -121,7 +121,8 @@ export class SessionStore<T extends object = Data> {
   /**
    * Creates a session.
    *
-   * @throws SessionConflictError with `exists` if there is one with `options.id`, and with `destroyed` if there was one not long ago.
+   * @throws SessionConflictError with `exists` if there is a session with `options.id`, and with `destroyed` if such a session was destroyed not long
+   * ago.
    */
   async create(data: T, options?: CreateSessionOptions): Promise<Session<T>> {
     const own = this[internals];
@@ -143,9 +144,9 @@ export class SessionStore<T extends object = Data> {
   }
 
   /**
-   * The session with this id, or `null` if there is none: it was never created, has expired, was destroyed, or Redis lost it.
+   * The session with this id, or `null` if there is none: the session was never created, has expired, was destroyed, or Redis lost it.
    *
-   * @param options `touch`: does the read extend the session? It does once in `touchEverySec`. Default true.
+   * @param options `touch`: `true`: the read extends the session, at most once in `touchEverySec`. Default true.
    */
   async load(id: string, options?: { touch?: boolean | undefined }): Promise<Session<T> | null> {
     const own = this[internals];
@@ -169,8 +170,8 @@ export class SessionStore<T extends object = Data> {
   /**
    * Replaces the data of a session, and extends it.
    *
-   * @param session What was loaded, or came of the last save: its version is compared.
-   * @throws SessionConflictError, with its reason: `changed`, `destroyed` or `gone`. Nothing was changed, and nothing was brought back.
+   * @param session The session as it was loaded, or as the last save returned it. Its version is compared with the version in Redis.
+   * @throws SessionConflictError with the reason `changed`, `destroyed` or `gone`. Then nothing was changed.
    */
   async save(session: Session<T>, data: T): Promise<Session<T>> {
     const own = this[internals];
@@ -180,7 +181,7 @@ export class SessionStore<T extends object = Data> {
     return own.ask(
       'write',
       async () => {
-        // One that only the fallback had: what Redis has is another one.
+        // The session was created in the fallback. If Redis has a session with the id, it is another session.
         if (version === 0)
           throw new SessionConflictError('SessionStore.save', id, (await own.sessions.load(id, false)) ? 'changed' : 'gone');
         return sessionOf<T>(settled('SessionStore.save', id, await own.sessions.save({ id, version, createdAt }, text)));
@@ -196,10 +197,10 @@ export class SessionStore<T extends object = Data> {
   /**
    * Changes the data of a session by a function; no concurrent update is lost.
    *
-   * @param change Gets the present data; returns the next, or `null` to destroy the session. It may be called several times and must have no side
+   * @param change Gets the present data; returns the next data, or `null` to destroy the session. It may be called several times and must have no side
    * effects. It is synchronous: a promise is refused.
-   * @returns The session, or `null` if there is none, or none any more.
-   * @throws The error of `change`; RedisError of kind `timeout`, delivery `rejected`, when others were faster ten times.
+   * @returns The session, or `null` if there is none, or if it was destroyed.
+   * @throws The error of `change`; RedisError of kind `timeout`, delivery `rejected`, when other writers were faster ten times.
    */
   async update(id: string, change: (data: T) => T | null): Promise<Session<T> | null> {
     const own = this[internals];
@@ -228,8 +229,8 @@ export class SessionStore<T extends object = Data> {
   /**
    * Extends a session, up to its absolute end.
    *
-   * @param ttlSec Seconds that it lasts from now on, and after each later use. Default: as before.
-   * @returns `false`: there is none.
+   * @param ttlSec Seconds that the session lasts from now on, and after each later use. Default: as before.
+   * @returns `false` if there is no such session.
    */
   async touch(id: string, ttlSec?: number): Promise<boolean> {
     const own = this[internals];
@@ -246,7 +247,7 @@ export class SessionStore<T extends object = Data> {
     );
   }
 
-  /** Destroys a session with its messages. A save that comes later is refused. `false`: there was none. */
+  /** Destroys a session with its messages. A later save is refused. `false`: there was no such session. */
   async destroy(id: string): Promise<boolean> {
     const own = this[internals];
     checkId('destroy', id);
@@ -258,8 +259,8 @@ export class SessionStore<T extends object = Data> {
   }
 
   /**
-   * Gives a session a new id, and destroys the old one: so that an id which somebody else may know is worth nothing after a login. Data, messages,
-   * user and absolute end stay. `null`: there is none.
+   * Gives a session a new id, and destroys the old id, so that an attacker who knows the old id gains nothing after a login. Data, messages, user and
+   * absolute end stay. `null`: there is no such session.
    */
   async regenerate(id: string): Promise<Session<T> | null> {
     const own = this[internals];
@@ -281,11 +282,11 @@ export class SessionStore<T extends object = Data> {
   }
 
   /**
-   * Puts a message in front of a session's messages, drops those past the newest `limit`, and extends the session once in `touchEverySec`. The data
-   * and its version stay.
+   * Puts a message in front of a session's messages, drops all but the newest `limit` messages, and extends the session, at most once in
+   * `touchEverySec`. The data and their version stay.
    *
    * @param options `limit`: a whole number from 1 to 10 000. Default 100.
-   * @returns How many messages there are; 0: there is no session, and nothing was kept.
+   * @returns The number of messages now; 0 if there is no session, and the message was not kept.
    */
   async append<M>(id: string, message: M, options?: { limit?: number | undefined }): Promise<number> {
     const own = this[internals];
@@ -300,7 +301,7 @@ export class SessionStore<T extends object = Data> {
     );
   }
 
-  /** The newest messages, newest first; none if there is no session. `limit` is a whole number from 1 to 10 000. */
+  /** The newest messages, newest first; an empty array if there is no session. `limit` is a whole number from 1 to 10 000. */
   async recent<M = unknown>(id: string, limit: number): Promise<M[]> {
     const own = this[internals];
     checkId('recent', id);
@@ -311,7 +312,7 @@ export class SessionStore<T extends object = Data> {
     );
   }
 
-  /** The sessions that were created with this user, in no order. It costs a look at each of them. */
+  /** The sessions that were created with this user, in no particular order. The cost grows with the number of the user's sessions. */
   async ofUser(user: string): Promise<SessionInfo[]> {
     const own = this[internals];
     checkId('ofUser', user, 'user');
@@ -323,11 +324,11 @@ export class SessionStore<T extends object = Data> {
   }
 
   /**
-   * Destroys the sessions of a user, also those that are being created meanwhile. While Redis is away it rejects, whatever `whenAway` says: nobody
-   * but Redis knows them all.
+   * Destroys the sessions of a user, including sessions that are being created meanwhile. While Redis is away the call rejects, whatever `whenAway`
+   * is, because only Redis knows all sessions of the user.
    *
-   * @param options `except`: the id of one that stays.
-   * @returns How many there were.
+   * @param options `except`: the id of a session that stays.
+   * @returns The number of destroyed sessions.
    */
   async destroyOfUser(user: string, options?: { except?: string | undefined }): Promise<number> {
     const { sessions } = this[internals];
@@ -348,7 +349,7 @@ export class SessionStore<T extends object = Data> {
   }
 }
 
-/** What the data of a session is, is its user's word, as with `new SessionStore<T>()`. */
+/** A session from Redis. The caller vouches for the type of the data, as with `new SessionStore<T>()`. */
 function sessionOf<T extends object>({ id, version, text, createdAt, expiresAt }: RawSession): Session<T> {
   return { id, version, data: parsed(text) as T, createdAt, expiresAt, from: 'redis' };
 }
@@ -362,7 +363,7 @@ async function keepIn<T extends object>(away: Away, session: StoredSession): Pro
   return fallbackSession<T>(session);
 }
 
-/** Data that is stored; throws kind `serialization` where another program has written what is no JSON. */
+/** Parses stored data. Throws kind `serialization` if another program has written text that is not JSON. */
 function parsed(text: string): object {
   try {
     return JSON.parse(text);
@@ -376,7 +377,7 @@ function checkData<T>(method: string, data: T): T {
   throw configError(`SessionStore.${method}: data`, 'an object', data);
 }
 
-/** A lone surrogate has no UTF-8; how long it is, is judged in Rust. */
+/** Refuses an id with a lone surrogate, which UTF-8 cannot express. Rust checks the length. */
 function checkId(method: string, id: unknown, name = 'id'): void {
   if (typeof id === 'string' && id.isWellFormed()) return;
   throw configError(`SessionStore.${method}: ${name}`, 'a well-formed string of 1 to 512 bytes', id);

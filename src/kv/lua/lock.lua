@@ -1,10 +1,10 @@
 -- Takes a lock that nobody else holds. The same owner token gets the same answer again, so the call may be repeated after a lost
 -- answer.
 --
--- The fencing token is the larger of the last fencing token plus 1 and the server's time in microseconds. Many locks share the key
--- of the last token, so a lock that was released or has expired leaves no key of its own. The key of the last token expires 24 hours
--- after the last lock was taken, or is deleted by FLUSHALL. After that tokens still grow unless the server's clock was set back.
--- Fencing tokens: Martin Kleppmann, "How to do distributed locking" (2016).
+-- The fencing token is the larger of the last fencing token plus 1 and the server's time in microseconds. Many locks share the
+-- key of the last token, so a lock that was released or has expired leaves no key of its own. The key of the last token expires
+-- 24 hours after the last lock was taken, or is deleted by FLUSHALL. After that tokens still grow unless the server's clock was
+-- set back. Fencing tokens: Martin Kleppmann, "How to do distributed locking" (2016).
 --
 -- KEYS[1]  hash    the lock. owner: the holder's token; token: the fencing token; awaited: whether a release is published
 -- KEYS[2]  string  the last fencing token

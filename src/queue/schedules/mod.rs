@@ -1,8 +1,8 @@
 //! Schedules: one job for each tick, in the whole fleet.
 //!
-//! A schedule is stored as its text and its next tick. Every worker knows when the next tick is due and runs the script of the tick
-//! then. The script moves the schedule on only from exactly that tick, so one worker adds the job. Ticks that are due while no worker
-//! runs are one tick when a worker runs again.
+//! A schedule is stored as its text and its next tick. Every worker knows when the next tick is due and runs the script of the
+//! tick then. The script moves the schedule on only from exactly that tick, so one worker adds the job. Ticks that are due while
+//! no worker runs are one tick when a worker runs again.
 
 mod clock;
 mod cron;
@@ -260,7 +260,8 @@ fn prepare_tick(core: &Core, id: &str, at: u64, text: &[u8], now: u64) -> Result
     let word = |name: &str| schedule[name].as_str().unwrap_or_default();
     let when = When::parse(&schedule["when"].to_string())?;
     let every = if let When::Every(every) = when { every } else { 0 };
-    // If this time has passed when the script runs, the next round runs the tick. The script itself moves an interval past its own time.
+    // If this time has passed when the script runs, the next round runs the tick. The script itself moves an interval past its
+    // own time.
     let following = when.after(now, Some(at))?;
     let job = of_schedule(core, &job_of(id, at), word("name"), data.as_bytes(), JobOptions::parse(word("options"))?)?;
     Ok(PreparedTick { extra: job.extra(), body: job.body, following, every })

@@ -49,8 +49,8 @@ impl Inner {
         }
     }
 
-    /// Stops claiming jobs and waits until no job is in flight, for at most `grace`. The jobs that are left then are handed back. Of
-    /// several calls the first `grace` that is over counts. False if a job was handed back.
+    /// Stops claiming jobs and waits until no job is in flight, for at most `grace`. The jobs that are left then are handed back.
+    /// Of several calls the first `grace` that is over counts. False if a job was handed back.
     pub(super) async fn close(self: &Arc<Self>, grace: Duration) -> bool {
         let closed = async {
             let mut outcome = self.closing.outcome.lock().await;

@@ -1,9 +1,9 @@
 //! The lease of a worker, one for all its jobs: its start, its renewal on the I/O thread, its loss.
 //!
-//! The worker counts the time of its lease from when it sent a renewal. The server counts from when it ran the renewal. So the lease
-//! ends for the worker before it ends for the server. After a lost lease the worker continues under another name. The sweeper
-//! recovers the jobs of the old name. A worker without jobs rests: a renewal ends its lease, and the next step that claims a job
-//! starts a new one.
+//! The worker counts the time of its lease from when it sent a renewal. The server counts from when it ran the renewal. So the
+//! lease ends for the worker before it ends for the server. After a lost lease the worker continues under another name. The
+//! sweeper recovers the jobs of the old name. A worker without jobs rests: a renewal ends its lease, and the next step that
+//! claims a job starts a new one.
 
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use super::slot::{Outgoing, id_text};
 use super::state::{Mode, WorkerState};
 use super::step::milliseconds;
 use super::{Inner, watch};
-use crate::connection::{Channel, ChannelKind, Listener, Message, Sink};
+use crate::connection::{Channel, ChannelKind, ChannelMessage, Listener, Sink};
 use crate::error::{Error, ErrorKind, Result};
 use crate::keys::queue::Part;
 use crate::lifecycle;
@@ -316,7 +316,7 @@ fn apply_cancellations(state: &mut WorkerState, cancelled: Vec<[Bytes; 3]>) -> V
 struct WakeUps(Weak<Inner>);
 
 impl Listener for WakeUps {
-    fn message(&self, message: &Message) {
+    fn message(&self, message: &ChannelMessage) {
         if let Some(worker) = self.0.upgrade() {
             worker.woken(&message.payload);
         }

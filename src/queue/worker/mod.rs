@@ -1,9 +1,9 @@
 //! A worker: claims jobs for a processor in JavaScript, renews its lease, and settles the jobs with their outcomes.
 //!
-//! One state under one lock holds everything ([`state::WorkerState`]). A caller changes the state and then calls [`Inner::pump`]. It
-//! sends a step if there is something to settle or to claim and no step is on its way. JavaScript's thread calls it when it settles a
-//! job, which saves a change of threads. The I/O thread calls it after an answer, a wake-up or a timer. While a step is on its way,
-//! outcomes collect. So the faster jobs end, the more of them one script settles.
+//! One state under one lock holds everything ([`state::WorkerState`]). A caller changes the state and then calls [`Inner::pump`].
+//! It sends a step if there is something to settle or to claim and no step is on its way. JavaScript's thread calls it when it
+//! settles a job, which saves a change of threads. The I/O thread calls it after an answer, a wake-up or a timer. While a step is
+//! on its way, outcomes collect. So the faster jobs end, the more of them one script settles.
 //!
 //! | file | what |
 //! |---|---|
@@ -61,8 +61,8 @@ const RENEW_WATCHED_EVERY: Duration = Duration::from_mins(2);
 /// How long after a renewal the server counts a worker as waiting for jobs, and how long a resting worker.
 const IDLE_FOR: Duration = Duration::from_secs(16);
 const IDLE_FOR_AT_REST: Duration = Duration::from_mins(5);
-/// The most outcomes in one step, and the most jobs that it claims. A script blocks the server, and Lua passes at most a few thousand
-/// values to one command.
+/// The most outcomes in one step, and the most jobs that it claims. A script blocks the server, and Lua passes at most a few
+/// thousand values to one command.
 const MOST_OUTCOMES: usize = 125;
 const MOST_CLAIMS: usize = 125;
 

@@ -1,9 +1,9 @@
 //! Checks jobs that wait for children in other queues, because an update about a child may have been lost.
 //!
-//! An update is a message that is deleted after its delivery. A failover can lose the last writes of a server. So an update can be
-//! lost although its message was deleted. The workers of a queue therefore check the waiting parents slowly, one page at a time for
-//! the whole fleet. They ask the queues of the children. If a parent has an outdated state of a child, the child's queue sends a
-//! message.
+//! An update is a message that is deleted after its delivery. A failover can lose the last writes of a server. So an update can
+//! be lost although its message was deleted. The workers of a queue therefore check the waiting parents slowly, one page at a
+//! time for the whole fleet. They ask the queues of the children. If a parent has an outdated state of a child, the child's queue
+//! sends a message.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use super::Inner;
 use super::slot::id_text;
 use crate::error::{Error, Result};
 use crate::lifecycle;
-use crate::queue::outbox::deliver_left;
+use crate::queue::outbox::deliver_messages;
 use crate::queue::scripts::{self, ScriptCall, array, bytes, integer, operation};
 
 /// The pause between two pages.
@@ -57,13 +57,13 @@ impl Inner {
         }
         let mut outcome = Ok(());
         for (queue, children) in by_queue {
-            let there = Arc::new(self.core.beside(&queue));
-            let mut call = ScriptCall::of(&there, &scripts::CHECK_CHILDREN).number(children.len() as u64);
+            let receiver = Arc::new(self.core.sibling(&queue));
+            let mut call = ScriptCall::of(&receiver, &scripts::CHECK_CHILDREN).number(children.len() as u64);
             for part in children.into_iter().flatten() {
                 call.add(part);
             }
             match self.core.call(call.writes(*operation::ADMIN)).await {
-                Ok(left) => deliver_left(&there, integer(&left).unwrap_or_default()),
+                Ok(left) => deliver_messages(&receiver, integer(&left).unwrap_or_default()),
                 // A queue that cannot be reached does not hold up the others.
                 Err(error) => outcome = Err(error),
             }

@@ -16,7 +16,7 @@ use crate::crossing::codes::{CLAIMED_VALUES, WorkerDelivery};
 use crate::error::{Delivery, Error, Result};
 use crate::keys::queue::Part;
 use crate::lifecycle;
-use crate::queue::outbox::deliver_left;
+use crate::queue::outbox::deliver_messages;
 use crate::queue::record::{JobRecord, RunRecord, State};
 use crate::queue::scripts::{self, array, bytes, operation, plain};
 use crate::queue::snapshot::options_of;
@@ -106,7 +106,7 @@ impl Inner {
             }
             let metrics = self.core.manager.metrics();
             metrics.queue_claimed.add(claimed.len() as u64);
-            let completed = sent.outgoing.iter().filter(|outcome| matches!(outcome.what, "c" | "C")).count();
+            let completed = sent.outgoing.iter().filter(|outcome| matches!(outcome.kind, "c" | "C")).count();
             metrics.queue_completed.add(completed as u64);
             let lease = Bytes::from(sent.lease);
             self.start_jobs(&mut state, claimed, &lease, server_now);
@@ -122,7 +122,7 @@ impl Inner {
             self.renew(false);
         }
         self.emit_refused(refused);
-        deliver_left(&self.core, messages);
+        deliver_messages(&self.core, messages);
         self.pump();
     }
 

@@ -55,10 +55,15 @@ pub(super) enum Ending {
 #[derive(Debug)]
 pub(super) struct Outgoing {
     pub(super) id: Bytes,
-    pub(super) what: &'static str,
+    /// The letter of the outcome.
+    pub(super) kind: &'static str,
+    /// The start of the run record that the job must still have.
     pub(super) fence: String,
+    /// The new run record up to the time at which the job finished, which the script inserts.
     pub(super) before: String,
+    /// The new run record after that time.
     pub(super) after: Bytes,
+    /// JSON with further fields for the script.
     pub(super) extra: String,
     /// The list of finished jobs that the job goes to, and how many of them are kept.
     pub(super) keep: Option<(&'static str, Keep)>,
@@ -143,8 +148,8 @@ impl Slot {
 
     fn completed(&self, core: &Core, result: &[u8]) -> Outgoing {
         let keep = self.options.as_ref().map_or(JobOptions::default_keep_completed(), |options| options.keep_completed);
-        let what = if keep.is_none() { "C" } else { "c" };
-        self.finished(core, (what, "c"), self.attempts + 1, keep, self.placement(), result)
+        let kind = if keep.is_none() { "C" } else { "c" };
+        self.finished(core, (kind, "c"), self.attempts + 1, keep, self.placement(), result)
     }
 
     fn failed(&self, core: &Core, reason: &str, stack: Option<&str>, for_good: bool) -> Outgoing {
@@ -167,11 +172,11 @@ impl Slot {
         let keep = self.options.as_ref().map_or(JobOptions::default_keep_failed(), |options| options.keep_failed);
         let mut extra = self.placement();
         extra.insert("e".into(), json!(json!({ "reason": reason }).to_string()));
-        let what = if keep.is_none() { "F" } else { "f" };
-        if let Some(stack) = stack.filter(|_| what == "f") {
+        let kind = if keep.is_none() { "F" } else { "f" };
+        if let Some(stack) = stack.filter(|_| kind == "f") {
             extra.insert("k".into(), json!(stack));
         }
-        self.finished(core, (what, "f"), attempts, keep, extra, reason.as_bytes())
+        self.finished(core, (kind, "f"), attempts, keep, extra, reason.as_bytes())
     }
 
     /// The outcome of a job that is tried again after `delay` ms.
@@ -192,7 +197,7 @@ impl Slot {
     fn finished(
         &self,
         core: &Core,
-        (what, list): (&'static str, &'static str),
+        (kind, list): (&'static str, &'static str),
         attempts: u64,
         keep: Keep,
         mut extra: Map<String, Value>,
@@ -206,7 +211,7 @@ impl Slot {
         let bounded = keep.count.is_some() || keep.age_ms.is_some();
         Outgoing {
             id: self.id.clone(),
-            what,
+            kind,
             fence: self.fence(),
             before: format!("{list}||{attempts}|{}|{}|", self.stalls, self.started),
             after: self.after(rest),
@@ -216,12 +221,12 @@ impl Slot {
     }
 
     /// The outcome of a job that waits again, or is delayed.
-    fn waiting_again(&self, what: &'static str, attempts: u64, stalls: u64, mut extra: Map<String, Value>) -> Outgoing {
+    fn waiting_again(&self, kind: &'static str, attempts: u64, stalls: u64, mut extra: Map<String, Value>) -> Outgoing {
         extra.extend(self.placement());
-        let letter = if what == "d" { "d" } else { "w" };
+        let letter = if kind == "d" { "d" } else { "w" };
         Outgoing {
             id: self.id.clone(),
-            what,
+            kind,
             fence: self.fence(),
             before: format!("{letter}||{attempts}|{stalls}|{}|", self.started),
             after: self.after(b""),

@@ -12,8 +12,8 @@ use crate::queue::record::{JobRecord, RunRecord};
 use crate::queue::scripts::{self, ScriptCall, array, bytes, integer, operation};
 use crate::resp::Reply;
 
-/// Packs a step, which settles `outgoing` and then claims up to `wanted` jobs under `lease`. If `lease_ms` is not 0, a claim starts
-/// the lease for that time.
+/// Packs a step, which settles `outgoing` and then claims up to `wanted` jobs under `lease`. If `lease_ms` is not 0, a claim
+/// starts the lease for that time.
 #[expect(clippy::too_many_arguments, reason = "each is an argument of the script")]
 pub(super) fn pack(
     core: &Core,
@@ -58,7 +58,7 @@ pub(super) fn add_outcomes(call: &mut ScriptCall<'_>, outgoing: &[Outgoing]) {
         call.add(bound(keep.age_ms));
     }
     for outcome in outgoing {
-        call.add(outcome.what);
+        call.add(outcome.kind);
         call.add(outcome.id.clone());
         call.add(outcome.fence.clone());
         call.add(outcome.before.clone());

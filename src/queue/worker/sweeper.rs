@@ -1,4 +1,5 @@
-//! Recovers the jobs of workers whose leases have ended. A job goes back to the head of the queue, or fails if it stalled too often.
+//! Recovers the jobs of workers whose leases have ended. A job goes back to the head of the queue, or fails if it stalled too
+//! often.
 //!
 //! Any worker may do it; each renewal reports which leases have ended. The worker first reads the jobs and decides their outcomes,
 //! because the scripts do not read options. The script then checks again that the lease has ended and that each job is still held
@@ -15,7 +16,7 @@ use super::step::add_outcomes;
 use crate::error::{Error, Result};
 use crate::keys::queue::Part;
 use crate::lifecycle;
-use crate::queue::outbox::deliver_left;
+use crate::queue::outbox::deliver_messages;
 use crate::queue::record::State;
 use crate::queue::scripts::{self, ScriptCall, array, integer, operation};
 use crate::resp::Reply;
@@ -53,7 +54,7 @@ impl Inner {
             let given = self.core.call(call.writes(*operation::RENEW)).await?;
             let [given, left] = <[Reply; 2]>::try_from(array(given).ok_or_else(Error::unexpected_reply)?)
                 .map_err(|_| Error::unexpected_reply())?;
-            deliver_left(&self.core, integer(&left).ok_or_else(Error::unexpected_reply)?);
+            deliver_messages(&self.core, integer(&left).ok_or_else(Error::unexpected_reply)?);
             if given == Reply::Int(1) {
                 self.core.manager.metrics().queue_given_away.add(outgoing.len() as u64);
             }

@@ -1,5 +1,5 @@
-//! One common check of all quiet queues of a manager. A resting worker renews rarely, so it would notice late that a wake-up was lost
-//! or that another worker of its queue crashed. One command checks many queues, instead of one command for each queue.
+//! One common check of all quiet queues of a manager. A resting worker renews rarely, so it would notice late that a wake-up was
+//! lost or that another worker of its queue crashed. One command checks many queues, instead of one command for each queue.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Weak};

@@ -1,13 +1,13 @@
--- Puts a message in front of a session's and drops those past the newest `limit`. Asked again with the same token, among the last 16
--- calls, it gives the same answer.
+-- Adds a message to a session, and keeps the newest `limit` messages. A repeated call with the same token, among the last 16 calls,
+-- returns the same.
 --
 -- KEYS     as in part/session.lua
--- ARGV[1]  text   token: of this call, 22 characters
+-- ARGV[1]  text   token of this call, 22 characters
 -- ARGV[2]  text   the message, JSON
 -- ARGV[3]  count  limit
 -- ARGV[4]  ms     the least time between two touches
 --
--- Returns how many messages there are, 0 where there is no session, and the user whose list is to be told of it, or ''.
+-- Returns how many messages there are, 0 where there is no session, and the user whose list must get the session's entry, or ''.
 local token, message, limit, every = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 
 local session = find(data, messages)

@@ -1,12 +1,12 @@
--- Destroys a session, and leaves a mark, so that nothing that is late brings it back. Asked again with the same token it gives the
--- same answer.
+-- Destroys a session, and leaves a mark, so that a late call does not bring the session back. A repeated call with the same token
+-- returns the same.
 --
 -- KEYS     as in part/session.lua
--- ARGV[1]  text  token: of this call, 22 characters
+-- ARGV[1]  text  token of this call, 22 characters
 -- ARGV[2]  ms    for how long the mark stays, unless the session would have lasted longer
--- ARGV[3]  text  the user who must have it; '' is anybody
+-- ARGV[3]  text  the user that the session must belong to, or '' for any
 --
--- Returns whether there was one, 0 or 1, and its user, or ''.
+-- Returns 1, or 0 where there was no session, and its user, or ''.
 local token, stays, user = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 
 local mark = redis.call('GET', gone)

@@ -1,12 +1,12 @@
--- Writes a session into the list of its user, and says which entries are to be looked at.
+-- Writes the entry of a session into the list of its user, and says which entries must be checked.
 --
--- KEYS[1]  sorted set  the user's list: session id by the ms of server time at which it was last known to be there
+-- KEYS[1]  sorted set  the user's list: session id by the ms of server time at which the session was last known to exist
 -- ARGV[1]  text   the session's id
--- ARGV[2]  ms     for how long the list stays at least
--- ARGV[3]  ms     the age from which an entry is looked at
--- ARGV[4]  count  how many are looked at
+-- ARGV[2]  ms     the least time for which the list stays
+-- ARGV[3]  ms     the age from which on an entry is checked
+-- ARGV[4]  count  how many entries are checked
 --
--- Returns the ids of the entries that were known to be there longest ago, if they are that old.
+-- Returns the ids of the oldest entries that have this age.
 local list = KEYS[1]
 local id, ttl, age, count = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 

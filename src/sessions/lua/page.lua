@@ -1,8 +1,9 @@
--- A page of a user's list, in its order. An entry that is there all the time is on some page: entries move to the end only.
+-- A page of a user's list, in the order of the list. An entry that exists all the time is on at least one page, because entries move to
+-- the end only.
 --
--- KEYS[1]  sorted set  the user's list: session id by the ms of server time at which it was last known to be there
--- ARGV[1]  text   the last id of the page before; '' begins
--- ARGV[2]  ms     its time then
+-- KEYS[1]  sorted set  the user's list: session id by the ms of server time at which the session was last known to exist
+-- ARGV[1]  text   the last id of the page before, or '' at the start
+-- ARGV[2]  ms     the time of this id then
 -- ARGV[3]  count  how many
 --
 -- Returns ids and times in turn.

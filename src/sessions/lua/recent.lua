@@ -3,7 +3,7 @@
 -- KEYS     as in part/session.lua
 -- ARGV[1]  count  how many
 --
--- Returns them, newest first; none where there is no session.
+-- Returns the messages, newest first; none where there is no session.
 local limit = tonumber(ARGV[1])
 
 if not find(data, messages) then

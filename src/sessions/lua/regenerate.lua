@@ -1,18 +1,18 @@
--- Gives a session another id; the old one is destroyed. Asked again with the same token it gives the same answer.
+-- Gives a session another id, and destroys the old id. A repeated call with the same token returns the same.
 --
 -- KEYS[1..4]  as in part/session.lua, of the old id
--- KEYS[5..8]  the same of the new id, in the same slot
--- ARGV[1]  text  token: of this call, 22 characters
--- ARGV[2]  ms    for how long the mark of the old one stays, unless the session would have lasted longer
+-- KEYS[5..8]  the same keys of the new id, in the same slot
+-- ARGV[1]  text  token of this call, 22 characters
+-- ARGV[2]  ms    for how long the mark of the old id stays, unless the session would have lasted longer
 --
--- Returns the same as load.lua; nil: there is none.
+-- Returns the same as load.lua; nil where there is no session.
 local next_data, next_messages = KEYS[5], KEYS[6]
 local token, stays = ARGV[1], tonumber(ARGV[2])
 
 local mark = redis.call('GET', gone)
 if mark then
   local session = string.sub(mark, 1, 22) == token and find(next_data, next_messages, true)
-  return session and told(session, session.json, false) or nil
+  return session and row_of(session, session.json, false) or nil
 end
 local session = find(data, messages, true)
 if not session then
@@ -25,4 +25,4 @@ if redis.call('EXISTS', messages) == 1 then
   redis.call('RENAME', messages, next_messages)
 end
 redis.call('SET', gone, token .. ' 1 ' .. (session.user or ''), 'PX', whole(math.max(stays, session.ttl)))
-return told(session, session.json, false)
+return row_of(session, session.json, false)

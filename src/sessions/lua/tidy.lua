@@ -1,9 +1,9 @@
--- Says of entries of a user's list whether they are there: those that are go to its end, those that are not leave it, unless they are
--- so young that the session may be about to be created.
+-- Updates entries of a user's list. The entry of an existing session moves to the end. The entry of any other session is removed, unless
+-- it is so young that its session may be about to be created.
 --
--- KEYS[1]  sorted set  the user's list: session id by the ms of server time at which it was last known to be there
--- ARGV[1]  ms     the age from which an entry may leave; 0 is any
--- ARGV[2…] text   '+' and the id of a session that is there, '-' and that of one that is not
+-- KEYS[1]  sorted set  the user's list: session id by the ms of server time at which the session was last known to exist
+-- ARGV[1]  ms     the age from which on an entry may be removed; 0 for any age
+-- ARGV[2…] text   '+' and the id of a session that exists, '-' and the id of a session that does not
 --
 -- Returns nothing.
 local list, age = KEYS[1], tonumber(ARGV[1])

@@ -1,10 +1,10 @@
 //! The task of one durable subscription: it fetches messages, settles them, and keeps the lease.
 //!
-//! It sends one request at a time, so its own state is exact when it sends. A request whose answer was lost is sent again
-//! together with the ids of the messages in flight: messages that never arrived go back to the group.
+//! The task sends one request at a time, so that its state is exact when it sends. If the answer is lost, the next request has the
+//! ids of the messages in flight, so that messages that never arrived go back to the group.
 //!
-//! The task ends when it is told to leave, when the bus is dropped, or when the manager is disconnected. Then the lease runs out,
-//! and other consumers take over.
+//! The task ends when the subscription ends, when the bus is dropped, or when the manager is disconnected. In the last two cases the
+//! lease runs out, and other consumers take over.
 
 mod request;
 mod state;
@@ -22,13 +22,13 @@ use tokio::time::sleep_until;
 use request::{PendingRequest, completion};
 use state::{Intake, Maintenance, Membership, Reading, RequestPause, Settlements};
 
-use super::in_flight::{InFlight, Message, Verdict};
+use super::in_flight::{HandlerOutcome, InFlight, Message};
 use super::pace::Pace;
 use super::protocol::{self, Doubt};
 use super::publish::Retention;
 use super::scripts::bulk;
 use super::settings::Settings;
-use crate::connection::{Channel, ChannelKind, Listener, Manager, Message as Published, Subscription};
+use crate::connection::{Channel, ChannelKind, ChannelMessage, Listener, Manager, Subscription};
 use crate::crossing::codes::MESSAGE_VALUES;
 use crate::crossing::{Answer, Outcome, Outlet};
 use crate::error::{Error, ErrorKind, Result};
@@ -39,10 +39,10 @@ const TRIM_EVERY: Duration = Duration::from_mins(1);
 /// A command to a consumer.
 #[derive(Debug)]
 pub(super) enum ConsumerCommand {
-    Settle(Vec<u64>, Verdict),
-    /// Fetch no more messages.
+    Settle(Vec<u64>, HandlerOutcome),
+    /// Fetches no more messages.
     Pause,
-    /// Give all messages back and end, then answer. Handlers are running for the messages of these numbers, and for no others.
+    /// Gives all messages back and ends, then answers. Handlers are running for the messages with these numbers only.
     Leave(HashSet<u64>, Answer),
 }
 
@@ -50,17 +50,17 @@ pub(super) enum ConsumerCommand {
 #[derive(Default)]
 struct Wake {
     wake: Notify,
-    /// Was the connection lost since this was read last?
+    /// Was the connection lost and restored since the last read?
     restored: AtomicBool,
 }
 
 impl Listener for Wake {
-    fn message(&self, _message: &Published) {
+    fn message(&self, _message: &ChannelMessage) {
         self.wake.notify_one();
     }
 
     fn restored(&self, _gap: Duration) {
-        // Wake-ups were missed meanwhile.
+        // Wake-ups may have been missed meanwhile.
         self.restored.store(true, Relaxed);
         self.wake.notify_one();
     }
@@ -137,7 +137,7 @@ impl Consumer {
             () = closing.cancelled() => Err(closed()),
             outcome = self.join() => outcome,
         };
-        // Dropped with the task, which ends the wake-ups.
+        // The end of the task drops the subscription, and so ends the wake-ups.
         let _subscription = match first {
             Ok(subscription) => {
                 ready.give(Ok(Outcome::Nothing));
@@ -204,7 +204,7 @@ impl Consumer {
 
     fn next_timer(&self, asking: bool) -> Instant {
         let next = if asking {
-            // Nothing can be sent before the answer.
+            // No request can be sent before the answer.
             Instant::now() + LOOK_EVERY
         } else {
             let maintenance = self.maintenance.next();
@@ -224,7 +224,7 @@ impl Consumer {
         }
     }
 
-    /// The bus was dropped, and nothing handles the messages any more.
+    /// The bus was dropped, so no handler runs any more.
     fn abandoned(&mut self) {
         self.pause();
         self.intake.abandon();
@@ -236,12 +236,12 @@ impl Consumer {
         let mut delivery = Vec::new();
         while let Some(ask) = next {
             match ask {
-                ConsumerCommand::Settle(numbers, verdict) => self.settle(&numbers, &verdict, &mut delivery),
+                ConsumerCommand::Settle(numbers, outcome) => self.settle(&numbers, &outcome, &mut delivery),
                 ConsumerCommand::Pause => self.pause(),
                 ConsumerCommand::Leave(begun, answer) => {
                     self.pause();
                     let untried = self.in_flight.running_except(&begun);
-                    self.settle(&untried, &Verdict::Untried, &mut delivery);
+                    self.settle(&untried, &HandlerOutcome::Untried, &mut delivery);
                     self.intake.leave(answer);
                     self.request_pause.end();
                 }
@@ -256,11 +256,11 @@ impl Consumer {
         self.in_flight.give_back_queued(self.settlements.list_mut());
     }
 
-    fn settle(&mut self, numbers: &[u64], verdict: &Verdict, delivery: &mut Vec<Outcome>) {
+    fn settle(&mut self, numbers: &[u64], outcome: &HandlerOutcome, delivery: &mut Vec<Outcome>) {
         let now = Instant::now();
         for number in numbers {
             let next =
-                self.in_flight.settle(*number, verdict.clone(), &self.settings.retry, now, self.settlements.list_mut());
+                self.in_flight.settle(*number, outcome.clone(), &self.settings.retry, now, self.settlements.list_mut());
             if let Some((number, message)) = next {
                 put(delivery, number, message);
             }
@@ -269,7 +269,7 @@ impl Consumer {
     }
 }
 
-/// Text of other programs need not be UTF-8.
+/// The bytes as UTF-8 text. Text of other programs may be no UTF-8.
 pub(super) fn as_text(bytes: &Bytes) -> Bytes {
     match String::from_utf8_lossy(bytes) {
         Cow::Borrowed(_) => bytes.clone(),

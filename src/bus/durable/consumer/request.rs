@@ -1,4 +1,4 @@
-//! The requests of a consumer to the server, and what it does with the answers.
+//! The requests of a consumer to the server, and how their answers are handled.
 
 use std::collections::HashSet;
 use std::future::Future;
@@ -18,11 +18,11 @@ use crate::crossing::batch;
 use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::resp::Reply;
 
-/// The least room for messages that queue behind one of their key. Quick handlers get more: parking a message costs the server
-/// several times as much.
+/// The least room for messages that queue behind an earlier message of their key. Quick handlers get more room, because parking a
+/// message costs the server several times as much.
 const QUEUED: usize = 256;
-/// The most messages of new keys in one poll: each costs the server more than a message that queues, and a script delays all
-/// other clients.
+/// The most messages of new keys in one poll. Each costs the server more than a message that queues, and a script delays all other
+/// clients.
 const MOST_NEW_KEYS: usize = 500;
 /// How long a leaving consumer tries to send its settlements.
 const LEAVE_WITHIN: Duration = Duration::from_secs(5);
@@ -65,7 +65,7 @@ impl Consumer {
                 Completed::Join(reply.and_then(|reply| bulk(reply).ok_or_else(Error::unexpected_reply)))
             }));
         }
-        // Before maintenance: it would count deliveries of messages that never arrived.
+        // Leaving comes before maintenance, which would count deliveries of messages that never arrived.
         let name = self.membership.name();
         if self.settlements.is_done() && self.intake.leaving_since().is_some() {
             let command = protocol::leave(&self.settings, name);
@@ -179,7 +179,7 @@ impl Consumer {
         let stopped = stopped(self.settlements.all());
         for message in messages {
             if message.key.as_ref().is_some_and(|key| stopped.contains(key)) {
-                // An earlier message of the key failed meanwhile; this one must not overtake it.
+                // An earlier message of the key failed meanwhile. The later message must not overtake it.
                 self.settlements.list_mut().push(message.given_back());
                 continue;
             }
@@ -195,7 +195,7 @@ impl Consumer {
         let now = Instant::now();
         self.report_repair(state.damaged, 0);
         self.reading.due_in(now, state.due_in);
-        // Entries of other programs wake nobody; the cheapest way to find them is to poll.
+        // Other programs publish no wake-up for their entries. A poll is the cheapest way to find such entries.
         self.reading.wake();
         self.manager.metrics().bus_lag.set(&self.settings.topic, &self.settings.group, state.lag);
         if let Some(retention) = self.maintenance.completed(now, state) {
@@ -212,7 +212,7 @@ impl Consumer {
             let said = String::from_utf8_lossy(reason);
             let message = format!("a dead letter could not be written, and its message is tried again later: {said}");
             self.face.emit("failed", "", &Error::new(ErrorKind::Server, message));
-            // The key may hold something else.
+            // The key of the dead letters may have another type; maintenance removes it.
             self.maintenance.run_soon();
         }
         for NewDeadLetter { letter_id, id, attempts, error } in &notices.dead_letters {
@@ -238,12 +238,12 @@ impl Consumer {
         self.manager.metrics().bus_malformed.add(damaged);
         self.manager.metrics().bus_restored.add(restored);
         let message = format!(
-            "records of the group in Redis were damaged or lost: {damaged} removed, {restored} messages put back that nobody would have had"
+            "records of the group in Redis were damaged or lost: {damaged} removed, {restored} messages restored that no consumer would have received"
         );
         self.face.emit("failed", "", &Error::new(ErrorKind::Server, message));
     }
 
-    /// The consumer is no longer a member of the group: its messages belong to others.
+    /// The consumer is no longer a member of the group: its messages belong to other consumers.
     fn lose(&mut self) {
         let upto = self.in_flight.lose();
         self.settlements.lose();

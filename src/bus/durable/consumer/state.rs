@@ -20,7 +20,7 @@ pub(super) struct Membership {
     name: String,
     /// The id after which the group started.
     start: Bytes,
-    /// No longer a member; the consumer must join again.
+    /// Is the consumer no longer a member? Then it must join again.
     lost: bool,
 }
 
@@ -60,12 +60,12 @@ fn new_name() -> String {
     format!("{}-{}", std::process::id(), uuid::Uuid::new_v4().simple())
 }
 
-/// Settlements that the server does not know of yet.
+/// Settlements that the server has not confirmed yet.
 pub(super) struct Settlements {
     /// In order; the first `sent` of them are in the request in flight.
     list: Vec<Settlement>,
     sent: usize,
-    /// May the server have given the consumer messages that it does not know of?
+    /// May the consumer have been given messages that it does not know of?
     doubt: Doubt,
 }
 
@@ -178,11 +178,11 @@ impl Reading {
     }
 }
 
-/// What a consumer does for its group: it renews its lease, takes over from others, audits, trims.
+/// The maintenance that a consumer does for its group: it renews its lease, takes over from others, audits and trims.
 pub(super) struct Maintenance {
     retention: Retention,
     next: Instant,
-    /// From when on it may take over from others.
+    /// From when on the consumer may take over from others.
     may_take_over_from: Instant,
     /// The cursor of the check of parked messages.
     parked_cursor: Bytes,
@@ -291,9 +291,9 @@ impl RequestPause {
 #[derive(Default)]
 pub(super) struct Intake {
     closed: bool,
-    /// The answer to give at the end, and since when it leaves.
+    /// The answer to give at the end, and since when the consumer leaves.
     leaving: Option<(Option<Answer>, Instant)>,
-    /// Nobody sends commands any more.
+    /// Was the sender of commands dropped?
     abandoned: bool,
 }
 
@@ -310,7 +310,7 @@ impl Intake {
         self.leaving.as_ref().map(|(_, since)| *since)
     }
 
-    /// Fetches nothing more.
+    /// The consumer fetches no more messages.
     pub(super) fn close(&mut self) {
         self.closed = true;
     }
@@ -320,13 +320,13 @@ impl Intake {
         self.leaving = Some((Some(answer), Instant::now()));
     }
 
-    /// Nobody sends commands any more; the consumer leaves.
+    /// The sender of commands was dropped: the consumer leaves.
     pub(super) fn abandon(&mut self) {
         (self.closed, self.abandoned) = (true, true);
         self.leaving.get_or_insert((None, Instant::now()));
     }
 
-    /// The answer to give when it has left.
+    /// The answer to give when the consumer has left.
     pub(super) fn left(self) -> Option<Answer> {
         self.leaving.and_then(|(answer, _)| answer)
     }
@@ -337,7 +337,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_question_told_is_told_and_what_came_since_is_not() {
+    fn an_answer_completes_the_settlements_that_were_sent_and_no_later_ones() {
         let settlement = |action| Settlement { id: Bytes::new(), key: Some(Bytes::new()), noted: false, action };
         let mut list = Settlements::default();
         list.list_mut().push(settlement(Action::Acknowledge));
@@ -345,18 +345,18 @@ mod tests {
         list.list_mut().push(settlement(Action::Return(0)));
         list.doubts(Doubt::Server);
         list.doubts(Doubt::Answer);
-        assert!(list.doubt() == Doubt::Server, "the greater doubt stays");
+        assert!(list.doubt() == Doubt::Server, "the greater doubt wins");
         list.answered();
         assert!(list.all() == [settlement(Action::Return(0))] && list.doubt() == Doubt::None);
         list.answered();
-        assert!(!list.is_done(), "the next answer is not to what was not sent");
+        assert!(!list.is_done(), "the settlement was not sent");
         list.list_mut().push(settlement(Action::Acknowledge));
         list.lose();
         assert!(list.all() == [Settlement { key: None, ..settlement(Action::Acknowledge) }]);
     }
 
     #[test]
-    fn it_looks_where_something_is_due_or_was_published_since_it_asked() {
+    fn a_consumer_polls_when_a_message_is_due_or_was_published_since_the_last_poll() {
         let now = Instant::now();
         let mut reading = Reading::default();
         assert!(reading.may_take(now));
@@ -366,7 +366,7 @@ mod tests {
         reading.sent();
         reading.wake();
         reading.answered(false, true);
-        assert!(reading.may_take(now) && reading.counts_unread(), "it was woken meanwhile");
+        assert!(reading.may_take(now) && reading.counts_unread(), "the wake-up came after the poll was sent");
         reading.sent();
         reading.due_in(now, Some(Duration::ZERO));
         assert!(!reading.may_take(now));
@@ -375,12 +375,12 @@ mod tests {
     }
 
     #[test]
-    fn after_failures_it_rests_longer_each_time_until_one_question_succeeds() {
+    fn the_pause_grows_with_each_failure_until_a_request_succeeds() {
         let mut pause = RequestPause::default();
         assert!(pause.is_first() && pause.is_over(Instant::now()));
         pause.failed();
         assert!(!pause.is_first());
-        let until = pause.until().expect("it rests");
+        let until = pause.until().expect("a pause");
         assert!(pause.is_over(until) && pause.until().is_none());
         pause.failed();
         pause.end();
@@ -390,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_abandoned_leaves_and_takes_nothing() {
+    fn an_abandoned_consumer_leaves_and_fetches_nothing() {
         let mut intake = Intake::default();
         assert!(!intake.is_closed() && intake.leaving_since().is_none());
         intake.abandon();

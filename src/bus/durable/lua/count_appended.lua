@@ -1,4 +1,4 @@
--- The sum is noted about every that many bytes.
+-- The sum is noted about once in this many bytes.
 local NOTED_EVERY = 65536
 
 -- Counts the bytes that were appended to a topic's stream, names and values of fields, up to the entry `id`. `appended` is the

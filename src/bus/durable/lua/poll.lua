@@ -18,7 +18,7 @@
 --                   a number (RETRY: ms until then, RETURN: deliveries to count, DEAD: attempts), last error
 --
 -- Returns {0}: the consumer is not a member of the group, and only its acknowledgements counted; or {1, ms until the next message is due or
--- -1, more, redelivered, first_time, damaged, dead_letter_error, dead_letters}. The last three are left out where there is nothing to say.
+-- -1, more, redelivered, first_time, damaged, dead_letter_error, dead_letters}. The last three are left out where they are empty.
 --   more               1: more can be delivered; 0: the group has read the whole stream; -1: neither
 --   redelivered        {deliveries, last error or nil, id, fields} each
 --   first_time         flat: id, key ('' for none), message; or id, all fields, ''
@@ -51,8 +51,8 @@ local function acknowledge(id)
   redis.call('HDEL', notes, id)
 end
 
--- How long a message waits whose dead letter could not be written, in ms.
-local BURY_AGAIN = 60000
+-- How long a message waits after its dead letter could not be written, in ms.
+local DEAD_LETTER_RETRY = 60000
 -- Why a dead letter could not be written, and the dead letters that were.
 local dead_letter_error
 local dead_letters = {}
@@ -75,7 +75,7 @@ local function dead_letter(id, fields, attempts, error)
   dead_letter_error = put.err
   redis.call('XCLAIM', stream, group, WAITING, 0, id, 'JUSTID')
   local key = key_of(fields)
-  redis.call('ZADD', due, now + BURY_AGAIN, due_member(id, key))
+  redis.call('ZADD', due, now + DEAD_LETTER_RETRY, due_member(id, key))
   if key then
     local queue = key_queue_of(key)
     set_key_queue(key, queue and queue[1] or 0, due_owner(id))
@@ -89,7 +89,7 @@ local function attempts_of(fields)
   return text and #text < 16 and tonumber(text) or 0
 end
 
--- A message that no handler tried is due at once; a message of a key is parked behind the earlier ones of its key.
+-- A message that no handler tried is due at once. A message with a key is parked behind the earlier messages of its key.
 local function give_back(id, key, deliveries)
   redis.call('XCLAIM', stream, group, WAITING, 0, id, 'RETRYCOUNT', deliveries, 'JUSTID')
   if key then

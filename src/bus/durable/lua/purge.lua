@@ -1,4 +1,4 @@
--- Deletes all dead letters of a group, and anything else at their key.
+-- Deletes all dead letters of a group, or a value of another type at their key.
 --
 -- KEYS[1]  stream  dead letters of the group
 --

@@ -1,4 +1,4 @@
--- Removes a group that nobody consumes, with all its records and its dead letters.
+-- Removes a group without consumers, with all its records and its dead letters.
 --
 -- KEYS, ARGV[1..4]  see group.lua
 --

@@ -1,11 +1,12 @@
 -- Trims a topic's stream to a length, an age and a size. Messages that a group has not acknowledged stay.
 --
--- What all groups need is looked up at most once a second, for any number of callers; less often where nothing can be trimmed.
+-- The messages that the groups still need are determined at most once a second, for any number of callers, and less often where
+-- nothing can be trimmed.
 --
 -- KEYS[1]  stream      the topic
 -- KEYS[2]  number      the bytes that were appended to it, see count_appended.lua
 -- KEYS[3]  sorted set  the same sum, up to some of its entries
--- KEYS[4]  string      exists while the topic must not be looked at
+-- KEYS[4]  string      exists while the topic must not be trimmed
 -- ARGV[1]  number      messages to keep
 -- ARGV[2]  ms          how long to keep them
 -- ARGV[3]  bytes       bytes to keep
@@ -51,7 +52,7 @@ end
 local total = redis.pcall('GET', appended)
 total = type(total) == 'string' and tonumber(total) or 0
 
--- The id of the last noted entry before the newest `size` bytes. At least `size` bytes are behind it, whatever notes are lost.
+-- The id of the last noted entry before the newest `size` bytes. At least `size` bytes are behind it, even if notes are lost.
 local function last_beyond_size()
   if total <= size then
     return nil

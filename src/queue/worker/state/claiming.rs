@@ -21,8 +21,8 @@ pub(in crate::queue::worker) struct Claiming {
     /// The number of claims so far, which makes the name of each lease unique.
     claims: u64,
     request: Request,
-    /// A failed step may have been executed, or the server counts another number of held jobs than are in flight. The held jobs must
-    /// be read before the next step.
+    /// A failed step may have been executed, or the server counts another number of held jobs than are in flight. The held jobs
+    /// must be read before the next step.
     unsure: bool,
     /// The difference between the server's number of held jobs and the worker's, when the held jobs were last read.
     difference: i64,
@@ -115,8 +115,8 @@ impl Claiming {
         std::mem::replace(&mut self.request, Request::Idle) == Request::Sent { woken: true }
     }
 
-    /// A step that wanted jobs was answered. `short`: it got fewer jobs than it wanted. `more`: jobs may wait nevertheless. `limited`:
-    /// the rate limit allows no start now.
+    /// A step that wanted jobs was answered. `short`: it got fewer jobs than it wanted. `more`: jobs may wait nevertheless.
+    /// `limited`: the rate limit allows no start now.
     pub(in crate::queue::worker) fn claimed(&mut self, short: bool, more: bool, limited: bool) {
         self.wants_jobs = more || limited || !short && self.wants_jobs;
         self.idle = short && !limited && !more;

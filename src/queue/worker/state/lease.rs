@@ -132,9 +132,10 @@ impl Lease {
         self.renew_at = self.renew_at.min(sent + interval);
     }
 
-    /// The server has confirmed the renewal that was sent at `sent`. `quiet`: nothing else is in progress in the queue. `cancels_at`:
-    /// the cursor of the scan through cancellations. `next` gives the time of the next renewal, depending on whether the queue is
-    /// watched; it is not used if another renewal must follow at once. True if the queue is watched from now on.
+    /// The server has confirmed the renewal that was sent at `sent`. `quiet`: nothing else is in progress in the queue.
+    /// `cancels_at`: the cursor of the scan through cancellations. `next` gives the time of the next renewal, depending on
+    /// whether the queue is watched; it is not used if another renewal must follow at once. True if the queue is watched from now
+    /// on.
     pub(in crate::queue::worker) fn renewed(
         &mut self,
         sent: Instant,

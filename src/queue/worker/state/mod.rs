@@ -83,8 +83,9 @@ impl WorkerState {
         }
     }
 
-    /// Compares the server's number of held jobs with the worker's. If they differ in a new way, the held jobs are read. A failover
-    /// can lose the last acknowledged writes: a completion, so that a job stays active although no worker holds it, or a claim.
+    /// Compares the server's number of held jobs with the worker's. If they differ in a new way, the held jobs are read. A
+    /// failover can lose the last acknowledged writes: a completion, so that a job stays active although no worker holds it, or a
+    /// claim.
     pub(super) fn compare_with(&mut self, held: u64) {
         self.claiming.compare(self.in_flight.difference_from(held));
     }

@@ -77,7 +77,7 @@ local function note_mastership()
   end
 end
 
--- May nobody be declared late or crashed? So it is after a restart, a failover, or a change of the server's clock.
+-- Must no worker be declared late or crashed? True for a while after a restart, a failover, or a change of the server's clock.
 local function in_grace()
   local grace = number(call('HGET', META, 'grace'))
   if grace > now + lease_ms then
@@ -89,8 +89,8 @@ end
 -- Up to `limit` workers that may be declared crashed now, where `due` workers are due.
 --
 -- A storm starts when a large share of the fleet falls due together. Workers that crashed within the last lease count too,
--- because a part of the fleet that was cut off falls due one after another. For one lease from the start of a storm nobody is
--- declared crashed, whatever the share is then: workers that come back also come back one after another. A worker that falls due
+-- because a part of the fleet that was cut off falls due one after another. For one lease from the start of a storm no worker is
+-- declared crashed, at any share, because workers also come back one after another. A worker that falls due
 -- in that time has a lease of its own from its deadline on. While the share stays large, only a few workers are declared crashed
 -- in each interval.
 local function workers_to_crash(due, limit)

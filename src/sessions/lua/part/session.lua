@@ -1,4 +1,4 @@
--- What every script of one session begins with. All its keys are of one hash slot.
+-- The start of every script of one session. All keys of a session are in one hash slot.
 --
 -- KEYS[1]  hash    data: the session, by the fields below
 -- KEYS[2]  list    messages: newest first
@@ -7,15 +7,15 @@
 local data, messages, gone, taken = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 
 -- The fields of the hash. Times are ms of server time, spans are ms.
-local JSON = 'j' -- what the user keeps in it
+local JSON = 'j' -- the user's data
 local VERSION = 'v' -- a number that grows by one with each save
 local CREATED = 'c'
 local EXPIRES = 'x' -- never after its absolute end
 local ENDS = 'e' -- the absolute end; absent: none
-local TTL = 't' -- for how long a touch keeps it
-local USER = 'u' -- absent: nobody's
-local LISTED = 'l' -- when it was last written into its user's list
-local TOKEN = 'k' -- the call that created it
+local TTL = 't' -- the span: for how long a touch keeps the session
+local USER = 'u' -- absent: the session has no user
+local LISTED = 'l' -- when the session's entry was last written into its user's list
+local TOKEN = 'k' -- the call that created the session
 local APPENDED = 'a' -- the calls that appended the last messages, 22 characters each
 
 local TOKENS_KEPT = 16 * 22
@@ -27,8 +27,8 @@ local function whole(number)
   return string.format('%.0f', number)
 end
 
--- The session at these keys, or nil. One that is over is deleted, though its keys have not expired yet. One that was destroyed has no
--- data: that went in the same script in which its mark came. `json`: also what is kept in it.
+-- The session at these keys, or nil. A session that is over is deleted, even if its keys have not expired yet. A destroyed session has
+-- no data, because one script deletes the data and writes the mark. With `json` the user's data are read too.
 local function find(data, messages, json)
   local found = redis.call('HMGET', data, VERSION, CREATED, EXPIRES, ENDS, TTL, USER, LISTED, json and JSON or VERSION)
   local session = {
@@ -51,13 +51,13 @@ local function find(data, messages, json)
   return session
 end
 
--- The time for which a touch keeps it: not beyond its absolute end.
+-- The time for which a touch keeps the session: at most until its absolute end.
 local function span(session)
   return math.min(session.ttl, (session.ends or math.huge) - now)
 end
 
--- Keeps data and messages for another span, if it is due: `every` has passed since it was done last, or a quarter of the span.
--- `always`: due or not. Says whether the list of its user is to be told, which is so once in `every`.
+-- Touches a session: keeps data and messages for another span. A touch is due when `every`, or a quarter of the span, has passed since
+-- the last touch; with `always` it is always due. Returns whether the list of the user must get the session's entry: once in `every`.
 local function touch(session, every, always)
   local full = span(session)
   if not always and full - (session.expires - now) < math.min(every, full / 4) then
@@ -74,7 +74,7 @@ local function touch(session, every, always)
   return false
 end
 
--- What a session is to its caller. With `user`, that user's list is to be told of it.
-local function told(session, json, listing)
+-- A session as scripts return it. With `listing` the user's list must get the session's entry.
+local function row_of(session, json, listing)
   return { session.version, json, session.created, session.expires, listing and session.user or '' }
 end
