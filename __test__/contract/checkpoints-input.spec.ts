@@ -193,7 +193,11 @@ describeBackends('input of checkpoints', (backend) => {
 
   test('a checkpoint that is not there cannot be copied', async () => {
     await store.save('t', 1);
-    await refusalOf(store.fork('t', 'another', 'u'), 'config', /^CheckpointStore\.fork: id: expected the id of a checkpoint of the thread, got another id$/);
+    await refusalOf(
+      store.fork('t', 'another', 'u'),
+      'config',
+      /^CheckpointStore\.fork: id: expected the id of a checkpoint of the thread, got another id$/,
+    );
     await refusalOf(store.fork('none', 'another', 'u'), 'config');
     expect(await store.latest('u')).toBeNull();
   });
