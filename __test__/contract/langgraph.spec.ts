@@ -87,6 +87,19 @@ describeBackends('saver for LangGraph', (backend) => {
     await expect(put(at('t'), checkpoint('2', { a: 1 }), told(0), wrong)).rejects.toMatchObject({ redisErrorKind: 'serialization' });
   });
 
+  test('a version that was named before its value was given has it until the last checkpoint with it is gone', async () => {
+    let config = await saver.put(at('t'), checkpoint('1', { a: 'x' }), told(0), {});
+    config = await saver.put(config, checkpoint('2', { a: 'x' }), told(1), { a: 1 });
+    config = await saver.put(config, checkpoint('3', { a: 'x' }), told(2), {});
+    expect(await valuesOf(at('t', '2'))).toEqual({ a: 'x' });
+    expect(await saver.store.prune('t', { last: 1 })).toBe(2);
+    expect(await valuesOf(config)).toEqual({ a: 'x' });
+    await put(config, checkpoint('4', { a: 'y' }, 2));
+    expect(await saver.store.prune('t', { last: 1 })).toBe(1);
+    await put(at('t', '4'), checkpoint('5', { a: 'new' }, 1));
+    expect(await valuesOf(at('t'))).toEqual({ a: 'new' });
+  });
+
   test('a channel is stored once for each of its versions', async () => {
     const all = Object.fromEntries(Array.from({ length: 100 }, (_, number) => [`channel-${number}`, 'x'.repeat(1_000)]));
     const first = await put(at('t'), checkpoint('1', all));
