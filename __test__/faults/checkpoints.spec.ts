@@ -174,6 +174,30 @@ describe('an owner that stands still for longer than its lease', () => {
   });
 });
 
+describe('an owner that stands still while its event loop is blocked', () => {
+  it('saves nothing, also before JavaScript can know of the loss, and where nothing on the server tells of it', async () => {
+    const { url } = await rig.server();
+    const store = storeOf(url);
+    const blockMs = 1_500;
+    const owner = startOwner({ url, threads: ['t'], leaseMs: 300, blockMs });
+    await owner.line<{ owns: string }>((line) => 'owns' in line);
+    process.kill(owner.pid, 'SIGUSR2');
+    await owner.line<{ blocked: true }>((line) => 'blocked' in line);
+    const begun = performance.now();
+    await owner.freeze();
+    await until(async () => (await store.interrupted()).length === 1, { what: 'the thread to be interrupted' });
+    await taken(store.acquire('t')).then((run) => run.finish());
+    expect(await store.remove('t')).toBe(true);
+    await until(() => performance.now() - begun > blockMs, { what: 'the end of the block to pass' });
+    owner.thaw();
+    await owner.line<{ unblocked: number }>((line) => 'unblocked' in line);
+    const { kind } = await owner.line<{ notSaved: string; kind: string }>((line) => 'notSaved' in line || 'saved' in line);
+    expect(kind).toBe('lease-lost');
+    expect(await store.latest('t')).toBeNull();
+    await owner.kill9();
+  });
+});
+
 describe('an owner that is killed', () => {
   it('has its threads resumed, each once, within a lease and a sweep', async () => {
     const { url } = await rig.server();
@@ -256,6 +280,39 @@ describe('an owner that is killed', () => {
     for (const { worker, attempt } of resumed) expect([worker, attempt]).toEqual(['victim', 1]);
     expect(Math.min(...resumed.map(({ at }) => at)) - crashedAt).toBeLessThan(stretched(SLACK_MS));
     await heir.kill9();
+    await registry.cleanup();
+  });
+});
+
+describe('a worker that crashes', () => {
+  it('has all its threads of one share interrupted, however many they are', async () => {
+    const server = await rig.server();
+    const { url } = server;
+    const store = storeOf(url);
+    // Which names are in one share is seen in the keys: a share has a hash tag.
+    await Promise.all(Array.from({ length: 5_000 }, (_, n) => store.save(`t${n}`, {})));
+    const shares = new Map<string, string[]>();
+    for (const { key } of await server.keys()) {
+      const [, tag, thread] = /(\{\d+\}):state:(.*)$/.exec(key) ?? [];
+      if (tag !== undefined && thread !== undefined) shares.set(tag, [...(shares.get(tag) ?? []), thread]);
+    }
+    const threads = [...shares.values()].find((names) => names.length > 100)?.slice(0, 140) ?? [];
+    expect(threads.length).toBeGreaterThan(100);
+    await server.cli('FLUSHALL');
+    const victim = startOwner({ url, threads, leaseMs: 600_000, worker: 'victim' });
+    await until(() => told(victim, 'owns').length === threads.length, { timeoutMs: 15_000, what: 'all to be owned' });
+    // To hear of crashes it has to have looked.
+    expect(await store.interrupted()).toEqual([]);
+    const registry = new WorkerRegistry(rig.manager({ url }), { heartbeatIntervalMs: 100 });
+    const crashed: string[] = [];
+    registry.on('crashed', ({ id }) => crashed.push(id));
+    await registry.ready();
+    await victim.kill9();
+    await until(() => crashed.length === 1, { timeoutMs: 15_000, what: 'the crash to be declared' });
+    await until(async () => (await store.interrupted()).length === threads.length, {
+      timeoutMs: 15_000,
+      what: 'all to be interrupted',
+    });
     await registry.cleanup();
   });
 });

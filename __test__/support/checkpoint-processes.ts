@@ -8,7 +8,7 @@ export interface OwnerArgs {
   ttlSec?: number;
   /** Register as this worker in the registry. */
   worker?: string;
-  /** Milliseconds for which SIGUSR2 blocks the event loop. */
+  /** Milliseconds for which SIGUSR2 blocks the event loop, at the end of which each run saves once more. */
   blockMs?: number;
 }
 
@@ -17,6 +17,9 @@ export type OwnerLine =
   | { owns: string; fence: number }
   | { aborted: string; kind: string }
   | { refused: string; kind: string }
+  | { blocked: true }
+  | { saved: string }
+  | { notSaved: string; kind: string }
   | { unblocked: number };
 
 /** A process that takes threads, saves `{ by: <its pid>, n }` every 20 ms, and goes on trying when a save is refused. It runs until it is killed. */
@@ -28,15 +31,25 @@ export function startOwner(args: OwnerArgs, timeoutMs = 120_000): Child {
       const kindOf = (error: unknown) => (error as { redisErrorKind: string }).redisErrorKind;
       const registry = new redis.WorkerRegistry(manager, { heartbeatIntervalMs: 100 });
       const worker = id === undefined ? undefined : await registry.register({ id });
+      const blocked: (() => void)[] = [];
       process.on('SIGUSR2', () => {
         const begun = Date.now();
+        emit({ blocked: true });
         while (Date.now() - begun < (blockMs ?? 0));
+        // Before anything that has happened meanwhile can reach JavaScript.
+        for (const save of blocked) save();
         emit({ unblocked: Date.now() - begun });
       });
       const own = async (thread: string): Promise<void> => {
         const run = await store.acquire<{ by: number; n: number }>(thread, { leaseMs, waitMs: 60_000, worker });
         if (run === null) throw new Error(`somebody else owns ${thread}`);
         run.signal.addEventListener('abort', () => emit({ aborted: thread, kind: kindOf(run.signal.reason) }));
+        blocked.push(() => {
+          run.save({ by: process.pid, n: 1_000_000 }).then(
+            () => emit({ saved: thread }),
+            (error) => emit({ notSaved: thread, kind: kindOf(error) }),
+          );
+        });
         let told = false;
         for (let n = 0; ; n++) {
           try {
