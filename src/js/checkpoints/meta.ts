@@ -6,7 +6,7 @@ import { configError } from '../errors.js';
 /**
  * Metadata as JSON text.
  *
- * @throws RedisError of kind `config` for what is no object; `serialization` for what JSON cannot express.
+ * @throws RedisError of kind `config` if it is no object; `serialization` if JSON cannot express it.
  */
 export function metaText(owner: string, meta: Record<string, unknown> | undefined): string {
   if (meta === undefined) return '{}';

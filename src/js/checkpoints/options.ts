@@ -64,7 +64,7 @@ export interface CheckpointInfo {
   parent: string | null;
   /** When it was saved, in milliseconds of the server's time since 1970. */
   at: number;
-  /** What its values added to the thread. */
+  /** The bytes that its values added to the thread. */
   bytes: number;
   /** The metadata that it was saved with. */
   meta: Record<string, unknown>;
@@ -82,7 +82,7 @@ export interface PendingWrite {
   value: unknown;
 }
 
-/** A checkpoint with all that it has. */
+/** A checkpoint with its state and its pending writes. */
 export interface Checkpoint<S = unknown> extends CheckpointInfo {
   /** The state, as it came out of JSON. */
   state: S;
@@ -94,7 +94,7 @@ export interface Checkpoint<S = unknown> extends CheckpointInfo {
 export interface HistoryOptions extends ScopeOption {
   /** Only checkpoints with a smaller id. */
   before?: string | undefined;
-  /** The most that are given, a whole number from 1. Default: all. */
+  /** The largest number of checkpoints, a whole number from 1. Default: all. */
   limit?: number | undefined;
   /** Only checkpoints whose metadata have these members, with equal values. */
   where?: Record<string, unknown> | undefined;
@@ -102,11 +102,11 @@ export interface HistoryOptions extends ScopeOption {
 
 /** Options of {@link CheckpointStore.addPending}. */
 export interface PendingOptions extends ScopeOption {
-  /** As of {@link SaveOptions}. */
+  /** As in {@link SaveOptions}. */
   fence?: number | undefined;
 }
 
-/** Who owns a thread. */
+/** Options of an owner of a thread. */
 export interface OwnerOptions {
   /**
    * Milliseconds, from 100 to 2 147 483 647, after which the thread of a process that is gone is interrupted. Rust renews it every third of that time
@@ -119,7 +119,7 @@ export interface OwnerOptions {
 
 /** Options of {@link CheckpointStore.acquire}. */
 export interface AcquireOptions extends OwnerOptions {
-  /** Milliseconds, from 0, to wait for a thread that another one owns. Default 0: try once. */
+  /** Milliseconds, from 0, to wait for a thread that another owner has. Default 0: one attempt. */
   waitMs?: number | undefined;
   /** Ends the wait, with kind `cancelled`. It does not touch a thread that is owned. */
   signal?: AbortSignal | undefined;
@@ -133,7 +133,7 @@ export interface WatchOptions {
   signal?: AbortSignal | undefined;
 }
 
-/** Who was interrupted. */
+/** The interruption of a thread: its owner is gone. */
 export interface Interruption {
   /** The id of its owner's worker in a registry, if the owner named one. */
   worker?: string | undefined;
@@ -157,25 +157,25 @@ export interface CheckpointRun<S = unknown> {
   readonly thread: string;
   /** The fencing token: every later owner has a larger one. Give it to whatever the work changes elsewhere. */
   readonly fence: number;
-  /** Aborted when the thread is lost, with a `RedisError` of kind `lease-lost`: stop the work, somebody else may have begun it. */
+  /** Aborted when the thread is lost, with a `RedisError` of kind `lease-lost`: stop the work, because another process may have started it. */
   readonly signal: AbortSignal;
   /** Where to go on from: the latest of the scope `''` when the thread was taken. */
   readonly checkpoint: Checkpoint<S> | null;
-  /** Who was interrupted before, if anybody was. */
+  /** The interruption before this run; `null` if the thread was free. */
   readonly interrupted: Interruption | null;
   /**
    * Saves a state behind the one before. Where the answer is lost it asks again, for as long as the lease, and the state is saved once.
    *
-   * @throws RedisError of kind `lease-lost` when the thread belongs to somebody else.
+   * @throws RedisError of kind `lease-lost` if the thread has another owner.
    */
   save(state: S, options?: { meta?: Record<string, unknown> | undefined }): Promise<CheckpointInfo>;
   /**
    * The work is over, and the thread is not to be resumed.
    *
-   * @throws RedisError of kind `lease-lost` when the thread belongs to somebody else.
+   * @throws RedisError of kind `lease-lost` if the thread has another owner.
    */
   finish(outcome?: 'done' | 'failed'): Promise<void>;
-  /** Gives the thread back: it is nobody's, and not interrupted. */
+  /** Gives the thread back. It is free then, and not interrupted. */
   pause(): Promise<void>;
   /** The same as {@link pause}. */
   [Symbol.asyncDispose](): Promise<void>;
@@ -191,17 +191,17 @@ export interface ResumeOptions extends OwnerOptions {
   match?: string | undefined;
 }
 
-/** What a handler of {@link CheckpointStore.resume} is told beside the run. */
+/** The second argument of a handler of {@link CheckpointStore.resume}. */
 export interface ResumeContext {
   /** How often the thread was interrupted: 1 for the first time. */
   readonly attempt: number;
-  /** That of the run. */
+  /** The signal of the run. */
   readonly signal: AbortSignal;
 }
 
 /** Events of a {@link Resumer}, and what listeners are given. */
 export interface ResumerEvents {
-  /** A thread was taken, and its handler begins. */
+  /** A thread was taken, and its handler starts. */
   resumed: [thread: string];
   /** A thread was interrupted more often than `maxResumes`, and is not taken again. */
   failed: [thread: string, times: number];

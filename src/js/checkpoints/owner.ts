@@ -23,8 +23,8 @@ export function ownerOptions(call: string, { leaseMs, worker }: OwnerOptions): O
   return { leaseMs, worker: { id, epoch } };
 }
 
-/** A store that knows what it has opened. */
+/** A store that knows its open resumers and watchers. */
 export interface Opening extends NumberingTarget {
-  /** What ends each resumer and watcher that is open. */
+  /** The functions that end them. */
   readonly open: Set<() => Promise<void>>;
 }

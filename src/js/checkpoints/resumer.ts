@@ -1,4 +1,4 @@
-/** Threads whose owners are gone are taken over. */
+/** Takes over threads whose owners are gone. */
 
 import { checkFunction, checkWhole, optionsOf, refuseUnknown } from '../arguments.js';
 import { configError, RedisError, warnOfListener } from '../errors.js';
@@ -11,17 +11,17 @@ import { type Opening, ownerOptions } from './owner.js';
 import { openRun } from './run.js';
 import type { Loaded, Was } from './shapes.js';
 
-/** The work on a thread that was taken over. */
+/** The handler of a thread that was taken over. */
 export type ResumeHandler<S> = (run: CheckpointRun<S>, context: ResumeContext) => Promise<void> | void;
 
 const V = verbs('checkpoints', 'next', 'cancel');
 const OPTIONS = ['concurrency', 'maxResumes', 'match', 'leaseMs', 'worker'] as const satisfies (keyof ResumeOptions)[];
-/** Before the next look, after one that failed. */
+/** The pause after a failed search for threads, in milliseconds. */
 const PAUSE_MS = 2_000;
 
 type Answer = ['taken', string, number, Loaded | null, Was] | ['failed', string, number] | null;
 
-/** What a resumer keeps to itself; reached by {@link internals}. */
+/** The internals of a resumer, see {@link internals}. */
 class ResumerInternals<S> {
   readonly listeners = new Listeners<ResumerEvents>('Resumer', ['resumed', 'failed', 'error']);
   readonly #own: Opening;
@@ -48,7 +48,7 @@ class ResumerInternals<S> {
     if (!this.#isClosed) {
       this.#isClosed = true;
       const { port, handle } = this.#own;
-      // A wait that has just ended needs no cancelling.
+      // If the wait has just ended, there is nothing to cancel.
       await port.callQuietly(handle, V.cancel, this.#waiting).catch(() => {});
     }
     await this.#ended;
@@ -97,7 +97,7 @@ class ResumerInternals<S> {
       await run.pause();
     } catch (error) {
       this.#fail(error, thread);
-      // If the server cannot be told now, the lease runs out.
+      // If the server cannot be reached now, the lease ends by itself.
       await again(attempt).catch((cause: unknown) => this.#fail(cause, thread));
     }
   }
@@ -147,7 +147,7 @@ export class Resumer {
   }
 }
 
-/** Begins to take threads over. */
+/** Starts to take over threads. */
 export function startResumer<S>(own: Opening, handler: ResumeHandler<S>, options: ResumeOptions | undefined): Resumer {
   const call = 'CheckpointStore.resume';
   checkFunction(`${call}: handler`, handler);

@@ -1,4 +1,4 @@
-/** A thread in the hands of its owner. */
+/** A run: a thread that this process owns. */
 
 import { jsonArgument, optionsOf, refuseUnknown } from '../arguments.js';
 import { configError, RedisError } from '../errors.js';
@@ -10,12 +10,12 @@ import { checkpointOf, infoOf, interruptionOf, type Taken, type Told } from './s
 
 const V = verbs('checkpoints', 'lost', 'runSave', 'release');
 
-/** A run, and what only this package may do with it. */
+/** A run, with the calls that only this package makes. */
 export interface OpenRun<S> {
   readonly run: CheckpointRun<S>;
-  /** The work failed: the thread is interrupted once more, after a pause that grows. */
+  /** After an error of a handler: the thread is interrupted again, after a growing pause. */
   again(times: number): Promise<void>;
-  /** Nobody was given the run: the thread is as it was before it was taken. */
+  /** For a run that no caller got: the thread becomes as it was before. */
   undo(): Promise<void>;
 }
 
@@ -51,7 +51,7 @@ class Run<S> implements CheckpointRun<S> {
   }
 }
 
-/** A signal that is aborted when the thread is lost. What waits for the loss must not keep the store alive, so it is a function of its own. */
+/** A signal that is aborted when the thread is lost. This is a function of its own, because the wait for the loss must not keep the store alive. */
 function lossOf({ port, handle }: Internals, id: number): AbortSignal {
   const controller = new AbortController();
   // Owning a thread does not keep the process alive.
@@ -62,17 +62,17 @@ function lossOf({ port, handle }: Internals, id: number): AbortSignal {
 /**
  * Opens the run of a thread that was taken under number `id`.
  *
- * @param own The store, which the run keeps alive: the native store gives its threads up when it is collected.
+ * @param own The store. The run keeps it alive, because the native store gives up its threads when it is collected.
  */
 export function openRun<S>(own: Internals, id: number, thread: string, taken: Taken): OpenRun<S> {
   const { port } = own;
   const signal = lossOf(own, id);
-  /** How the run was ended, and whether the thread was still its own then. */
+  /** How the run was ended, and whether it still owned the thread then. */
   let end: { how: string; isOwn: Promise<boolean> } | undefined;
   let last: Promise<unknown> = Promise.resolve();
-  /** Ends the run, unless it was ended before. Returns whether the thread was still its own. */
+  /** Ends the run, unless it was ended before. Returns whether it still owned the thread. */
   const release = (how: string, times = 0): Promise<boolean> => {
-    // Saves that were called before the end come before it.
+    // Earlier saves are settled before the run ends.
     end ??= { how, isOwn: last.then(async () => (await port.call(own.handle, V.release, id, how, times)) as boolean) };
     return end.isOwn;
   };

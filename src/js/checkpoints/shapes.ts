@@ -1,10 +1,10 @@
-/** What the native side answers with, as users are given it. */
+/** Turns the answers of the native side into the objects that users get. */
 
 import type { Checkpoint, CheckpointInfo, Interruption, PendingWrite } from './options.js';
 
 /** Scope, id, parent, time, bytes, metadata, whether it is pinned. */
 export type Told = [string, string, string | null, number, number, Record<string, unknown>, boolean];
-/** What is told; name and value in turn; task, name and value in turn; name and version in turn. */
+/** The information on a checkpoint; then alternating names and values; tasks, names and values; names and versions. */
 export type Loaded = [Told, unknown[], unknown[], string[]];
 /** Worker, epoch, time, how often. */
 export type Was = [string, number, number, number];
@@ -22,7 +22,7 @@ export function checkpointOf<S>(thread: string, [told, values, writes]: Loaded):
   }
   const parts: Record<string, unknown> = {};
   for (let at = 0; at < values.length; at += 2) parts[values[at] as string] = values[at + 1];
-  // What is in a thread is the caller's word, as with `get<S>()`.
+  // The caller says what type a state has, as with `get<S>()`.
   const state = (values[0] === '' ? values[1] : parts) as S;
   return { ...infoOf(thread, told), state, pending };
 }

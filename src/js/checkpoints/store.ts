@@ -50,15 +50,15 @@ const V = verbs(
   'cancel',
 );
 const SAVE_OPTIONS = ['id', 'scope', 'parent', 'branch', 'fence', 'meta'] as const satisfies (keyof SaveOptions)[];
-/** What one answer tells of at most. */
+/** The largest number of checkpoints in one answer. */
 const PAGE = 100;
 
-/** What a store keeps to itself; reached by {@link internals}. */
+/** The internals of a store, see {@link internals}. */
 class CheckpointInternals implements Opening {
   readonly port: Port;
   readonly handle: number;
   readonly endpoint: Endpoint;
-  /** For adapters. */
+  /** Adapters such as the LangGraph saver use it. */
   readonly raw: RawCheckpoints;
   readonly open = new Set<() => Promise<void>>();
   #lastId = 0;
@@ -122,7 +122,7 @@ export class CheckpointStore {
    * Saves a state, all of it or nothing.
    *
    * @throws RedisError of kind `conflict`, naming the latest id, if `parent` is not the latest, or the id is there with another content; `lease-lost`
-   * if somebody else owns the thread, or has a larger `fence`; `config` above `maxBytes`; `overloaded`, delivery `rejected`, above `maxThreadBytes`.
+   * if another owner has the thread, or a larger `fence` was used; `config` above `maxBytes`; `overloaded`, delivery `rejected`, above `maxThreadBytes`.
    */
   async save<S>(thread: string, state: S, options?: SaveOptions): Promise<CheckpointInfo> {
     const text = jsonArgument('CheckpointStore.save: state', state);
@@ -141,14 +141,14 @@ export class CheckpointStore {
     return found === null ? null : checkpointOf<S>(thread, found);
   }
 
-  /** The checkpoint of that id, or `null`. */
+  /** The checkpoint with this id, or `null`. */
   async get<S = unknown>(thread: string, id: string, options?: ScopeOption): Promise<Checkpoint<S> | null> {
     const { port, handle } = this[internals];
     const found = (await port.call(handle, V.load, thread, id, scopeText('get', options))) as Loaded | null;
     return found === null ? null : checkpointOf<S>(thread, found);
   }
 
-  /** What is told of the checkpoints of a scope, the greatest id first, a page at a time. */
+  /** The checkpoints of a scope without their states, the greatest id first. They are read a page at a time. */
   async *history(thread: string, options?: HistoryOptions): AsyncGenerator<CheckpointInfo, void, undefined> {
     const { limit, scope, before, where, ...rest } = optionsOf('CheckpointStore.history: options', options);
     refuseUnknown('CheckpointStore.history', rest, ['scope', 'before', 'limit', 'where']);
@@ -171,7 +171,7 @@ export class CheckpointStore {
   /**
    * Copies a checkpoint into another thread, under its id; its pending writes stay behind. Repeating it changes nothing.
    *
-   * @throws RedisError of kind `config` if there is no such checkpoint; `conflict` if the other thread has gone on from another one.
+   * @throws RedisError of kind `config` if there is no such checkpoint; `conflict` if the other thread has other checkpoints in that scope.
    */
   async fork(thread: string, id: string, into: string, options?: ScopeOption): Promise<CheckpointInfo> {
     const { port, handle } = this[internals];
@@ -179,8 +179,8 @@ export class CheckpointStore {
   }
 
   /**
-   * Adds what a task of a step has written, to be found as `pending` of the checkpoint, which need not be there yet. A write that is there, by its task
-   * and place, stays, so that the call can be repeated.
+   * Adds the intermediate results of a task. They become `pending` of the checkpoint, which need not exist yet. A write with the same task and place
+   * stays as it is, so the call can be repeated.
    */
   async addPending(
     thread: string,
@@ -203,30 +203,30 @@ export class CheckpointStore {
     await port.callWith(handle, V.addPending, args);
   }
 
-  /** Keeps a checkpoint from being trimmed, or takes that back with `on` false. `false`: there is no such checkpoint. */
+  /** Keeps a checkpoint from being trimmed; with `on` false it may be trimmed again. Returns `false` if there is no such checkpoint. */
   async pin(thread: string, id: string, on?: boolean, options?: ScopeOption): Promise<boolean> {
     const { port, handle } = this[internals];
     return (await port.call(handle, V.pin, thread, id, on, scopeText('pin', options))) as boolean;
   }
 
   /**
-   * Takes away the oldest checkpoints that `keep` does not name, but never the latest of a scope or a pinned one. In steps of at most 64, so that no
-   * other caller waits long.
+   * Removes the oldest checkpoints beyond `keep`, but never the latest of a scope or a pinned one. It works in steps of at most 64, so that no other
+   * caller waits long.
    *
-   * @returns How many are gone.
+   * @returns The number of removed checkpoints.
    */
   async prune(thread: string, keep: CheckpointKeep): Promise<number> {
     const { port, handle } = this[internals];
     return (await port.call(handle, V.prune, thread, optionsJson(objectOf('CheckpointStore.prune: keep', keep)))) as number;
   }
 
-  /** Removes a thread with all that it has; its owner, if any, loses it. `false`: there was none. */
+  /** Removes a thread with all its data. An owner loses the thread. Returns `false` if there was no such thread. */
   async remove(thread: string): Promise<boolean> {
     const { port, handle } = this[internals];
     return (await port.call(handle, V.remove, thread)) as boolean;
   }
 
-  /** The threads of this store that have a checkpoint, in no order. A thread that comes or goes meanwhile may be among them; one may come twice. */
+  /** The threads of this store that have a checkpoint, in no order. A thread that is created or removed meanwhile may be missing; a thread may come twice. */
   async *threads(options?: { prefix?: string | undefined }): AsyncGenerator<string, void, undefined> {
     const { prefix, ...rest } = optionsOf('CheckpointStore.threads: options', options);
     refuseUnknown('CheckpointStore.threads', rest, ['prefix']);
@@ -243,7 +243,7 @@ export class CheckpointStore {
    * Takes a thread, whether it has checkpoints or not. Its lease is renewed from Rust, so that a blocked event loop keeps it. End each run with
    * `finish()`, `pause()` or `await using`: a run that is only dropped owns its thread until the process ends.
    *
-   * @returns `null` if another one owns it, for longer than `waitMs`.
+   * @returns `null` if another owner has the thread for longer than `waitMs`.
    * @throws RedisError of kind `cancelled` when the signal is aborted.
    */
   async acquire<S = unknown>(thread: string, options?: AcquireOptions): Promise<CheckpointRun<S> | null> {
@@ -256,7 +256,7 @@ export class CheckpointStore {
     const own = this[internals];
     const id = own.nextId();
     const forget = onAbort(signal, () => {
-      // A wait that has just ended has nothing to cancel.
+      // If the wait has just ended, there is nothing to cancel.
       own.port.callQuietly(own.handle, V.cancel, id).catch(() => {});
     });
     let taken: Taken | null;
@@ -278,7 +278,7 @@ export class CheckpointStore {
     return run;
   }
 
-  /** Threads whose owners' leases are over by the server's clock, those first that have waited longest. Costs what is overdue. */
+  /** Threads whose owners' leases have ended by the server's clock, the longest overdue first. The cost grows with the number of overdue threads only. */
   async interrupted(options?: { limit?: number | undefined }): Promise<InterruptedThread[]> {
     const { port, handle } = this[internals];
     const text = optionsJson(optionsOf('CheckpointStore.interrupted: options', options));
@@ -287,8 +287,8 @@ export class CheckpointStore {
   }
 
   /**
-   * Has `handler` take over threads that were interrupted; each goes to one handler of the fleet. A handler that returns without `finish()` gives its
-   * thread back; one that throws leaves it interrupted, and it is taken again after a pause that grows to 30 seconds.
+   * Calls `handler` with threads that were interrupted. Each thread goes to one handler of all processes. A handler that returns without `finish()` gives
+   * the thread back. If a handler throws, its thread stays interrupted, and is taken again after a pause that grows up to 30 seconds.
    *
    * @throws RedisError of kind `config`, naming the option.
    */
@@ -297,8 +297,8 @@ export class CheckpointStore {
   }
 
   /**
-   * Gives each new checkpoint of a thread, of any scope, to `handler`: in the order in which they were saved, one after another, and without a hole,
-   * unless one is trimmed before it is read. Keeps the process alive. A handler that throws is reported as a process warning.
+   * Calls `handler` with each new checkpoint of a thread, of any scope: one after another, in the order of the saves. None is left out, unless it is
+   * trimmed before it is read. A watch keeps the process alive. An error of the handler is reported as a process warning.
    */
   async watch(thread: string, handler: WatchHandler, options?: WatchOptions): Promise<Unsubscribe> {
     return startWatch(this[internals], thread, handler, options);

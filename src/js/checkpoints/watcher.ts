@@ -9,12 +9,12 @@ import type { CheckpointInfo, WatchOptions } from './options.js';
 import type { Opening } from './owner.js';
 import { infoOf, type Told } from './shapes.js';
 
-/** What is given each new checkpoint of a thread. */
+/** The handler of new checkpoints. */
 export type WatchHandler = (info: CheckpointInfo) => void | Promise<void>;
 
 const V = verbs('checkpoints', 'watch', 'news', 'unwatch');
 
-/** Begins to watch a thread. */
+/** Starts to watch a thread. */
 export async function startWatch(own: Opening, thread: string, handler: WatchHandler, options?: WatchOptions): Promise<Unsubscribe> {
   const call = 'CheckpointStore.watch';
   checkFunction(`${call}: handler`, handler);

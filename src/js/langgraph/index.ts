@@ -31,15 +31,15 @@ export interface RedisSaverOptions extends CheckpointStoreOptions {
   serde?: SerializerProtocol | undefined;
 }
 
-/** What of a run a saver needs to write as its owner. */
+/** The part of a run that a saver needs to write as its owner. */
 export type SaverOwner = Pick<CheckpointRun, 'thread' | 'fence'>;
 
-/** How many checkpoints are read at once. */
+/** The number of checkpoints that are read at once. */
 const AT_ONCE = 16;
-/** A version has so many digits behind the point. */
+/** The number of digits of a version behind the point. */
 const DIGITS = 10;
 
-/** What a {@link RedisSaver} keeps to itself. */
+/** The internals of a {@link RedisSaver}. */
 class SaverInternals {
   readonly raw: RawCheckpoints;
   owner: SaverOwner | undefined;
@@ -48,7 +48,7 @@ class SaverInternals {
     this.raw = store[internals].raw;
   }
 
-  /** What proves that the owner, if there is one, writes: nothing else. */
+  /** The fencing token of the owner, if there is one, for writes to its thread only. */
   fence(method: string, thread: string): number | undefined {
     if (this.owner !== undefined && this.owner.thread !== thread) {
       const message = `RedisSaver.${method}: thread_id: expected the thread that is owned, ${this.owner.thread}, got ${thread}`;
@@ -57,7 +57,7 @@ class SaverInternals {
     return this.owner?.fence;
   }
 
-  /** What is told of a thread's checkpoints, the greatest id first: of a scope, or of all. */
+  /** The checkpoints of a thread without their states, the greatest id first: of one scope, or of all scopes. */
   async *history(thread: string, scope: string | undefined, before: string | undefined, where: Record<string, unknown> | undefined) {
     if (scope !== undefined) {
       yield* this.raw.history(thread, scope, where, before);
@@ -86,7 +86,7 @@ class SaverInternals {
 export class RedisSaver extends BaseCheckpointSaver {
   /** @internal */
   declare readonly [internals]: SaverInternals;
-  /** The store behind it. Its `acquire` and `resume` say who works on a thread; see {@link ownedBy}. */
+  /** The store of the saver. A process takes a thread with its `acquire` or `resume`; see {@link ownedBy}. */
   readonly store: CheckpointStore;
 
   /**
@@ -108,8 +108,8 @@ export class RedisSaver extends BaseCheckpointSaver {
   }
 
   /**
-   * A saver for who owns a thread: what it writes carries the run's fencing token. Once another one owns the thread, each write is refused with kind
-   * `lease-lost`. It writes that thread only, and reads any.
+   * A saver for the owner of a thread. Its writes carry the run's fencing token. Once the thread has another owner, each write is refused with kind
+   * `lease-lost`. This saver writes to the owner's thread only, and reads any thread.
    */
   ownedBy(run: SaverOwner): RedisSaver {
     const owned = new RedisSaver(this.store, { serde: this.serde });
@@ -143,7 +143,7 @@ export class RedisSaver extends BaseCheckpointSaver {
         if (infos.length === 0) break;
         const found = await Promise.all(infos.map((info) => own.raw.load(each, info.scope, info.id)));
         for (const one of found) {
-          // It was trimmed meanwhile.
+          // The checkpoint was trimmed meanwhile.
           if (one === null) continue;
           yield tupleOf(this, own.raw, one);
           left--;
@@ -154,10 +154,10 @@ export class RedisSaver extends BaseCheckpointSaver {
   }
 
   /**
-   * Saves a checkpoint, all of it or nothing. Of its channels those in `newVersions` are stored; the others are there already, by their versions.
+   * Saves a checkpoint, all of it or nothing. Only the channels in `newVersions` are stored. The other channels are stored already, under their versions.
    *
-   * @throws RedisError of kind `conflict` if that id, or the version of a channel, is there with another content; `lease-lost` if somebody else owns
-   * the thread.
+   * @throws RedisError of kind `conflict` if that id, or the version of a channel, exists with another content; `lease-lost` if the thread has
+   * another owner.
    */
   override async put(
     config: RunnableConfig,
@@ -182,10 +182,10 @@ export class RedisSaver extends BaseCheckpointSaver {
   }
 
   /**
-   * Saves what a task has written, for a checkpoint that need not be there yet. What is there of that task stays, but for the kinds of writes of which
-   * LangGraph wants the last one.
+   * Saves the writes of a task, for a checkpoint that need not exist yet. Writes that the task has saved before stay. The exceptions are the kinds of
+   * which LangGraph wants the last write.
    *
-   * @throws RedisError of kind `lease-lost` if somebody else owns the thread.
+   * @throws RedisError of kind `lease-lost` if the thread has another owner.
    */
   override async putWrites(config: RunnableConfig, writes: PendingWrite[], taskId: string, taskPath = ''): Promise<void> {
     const { thread, scope = '' } = placeOf('putWrites', config);
@@ -197,15 +197,15 @@ export class RedisSaver extends BaseCheckpointSaver {
     await own.raw.addPending(thread, id, taskId, { scope, fence }, await writesOf(this.serde, writes, taskPath));
   }
 
-  /** Removes a thread with all that it has. */
+  /** Removes a thread with all its data. */
   override async deleteThread(threadId: string): Promise<void> {
     this[internals].fence('deleteThread', threadId);
     await this.store.remove(threadId);
   }
 
   /**
-   * A whole number above that of `current`, and a fraction of its own: two branches of a thread that go on from one version never call different values
-   * by one version.
+   * The next version: a greater whole number with a random fraction. So two branches that go on from one version never give the same version to
+   * different values.
    */
   override getNextVersion(current: number | undefined): number {
     const fraction = String(randomInt(10 ** DIGITS)).padStart(DIGITS, '0');
@@ -234,7 +234,7 @@ function missing(method: string, name: string): RedisError {
   return new RedisError('config', `RedisSaver.${method}: config.configurable.${name}: expected a string, got none`);
 }
 
-/** The order of two ids by their bytes, as the store has it. */
+/** The order of two ids, by their bytes, as in the store. */
 function order(one: string, other: string): number {
   return Buffer.compare(Buffer.from(one), Buffer.from(other));
 }
@@ -248,7 +248,7 @@ async function* onceEach(names: AsyncIterable<string>): AsyncGenerator<string> {
   }
 }
 
-/** The next `most` that are wanted, fewer at the end. */
+/** The next `most` wanted items, fewer at the end. */
 async function take<T>(from: AsyncGenerator<T>, most: number, isWanted: (value: T) => boolean): Promise<T[]> {
   const taken: T[] = [];
   while (taken.length < most) {
