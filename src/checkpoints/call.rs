@@ -1,4 +1,4 @@
-//! One script call about a thread: what it is made of, and how its answer is read.
+//! One script call on a thread: its arguments and its answer.
 
 use bytes::Bytes;
 
@@ -19,7 +19,7 @@ pub(super) fn is_name(text: &str) -> bool {
     (1..=MAX_NAME).contains(&text.len()) && !text.contains('\0')
 }
 
-/// What stands for a thread, an id or a task.
+/// Reads a name of a thread, an id or a task.
 pub(super) fn name<'a>(call: &Arguments<'a>, place: usize, what: &str) -> Result<&'a str> {
     match call.at(place) {
         Arg::Text(text) if is_name(text) => Ok(text),
@@ -27,7 +27,7 @@ pub(super) fn name<'a>(call: &Arguments<'a>, place: usize, what: &str) -> Result
     }
 }
 
-/// The name that is given as an option, if it is.
+/// Reads a name that is an option.
 pub(super) fn name_option(options: &mut Options, name: &'static str) -> Result<Option<String>> {
     match options.take(name) {
         None => Ok(None),
@@ -36,7 +36,7 @@ pub(super) fn name_option(options: &mut Options, name: &'static str) -> Result<O
     }
 }
 
-/// A scope, which may be empty, and is where it is not given.
+/// Reads the scope, which may be empty; empty if it is not given.
 pub(super) fn scope_option(options: &mut Options) -> Result<String> {
     match options.take("scope") {
         None => Ok(String::new()),
@@ -47,7 +47,7 @@ pub(super) fn scope_option(options: &mut Options) -> Result<String> {
     }
 }
 
-/// The options of a call; none where they are absent.
+/// Reads the options of a call; no options if the argument is absent.
 pub(super) fn options(call: &Arguments<'_>, place: usize) -> Result<Options> {
     match call.at(place) {
         Arg::Absent => Options::parse(call.owner(), "{}"),
@@ -55,13 +55,13 @@ pub(super) fn options(call: &Arguments<'_>, place: usize) -> Result<Options> {
     }
 }
 
-/// A fencing token, as scripts take it: empty where there is none.
+/// A fencing token as scripts take it; empty for none.
 pub(super) fn fence_option(options: &mut Options) -> Result<String> {
     let fence = options.whole("fence", 1..=9_007_199_254_740_991)?;
     Ok(fence.map(|fence| fence.to_string()).unwrap_or_default())
 }
 
-/// One call of a script about a thread.
+/// One call of a script on a thread.
 #[derive(Debug)]
 pub(super) struct ScriptCall {
     script: &'static Script,
@@ -99,7 +99,7 @@ impl ScriptCall {
         packed.words(keys.iter().chain(&self.args).map(|word| &word[..]))
     }
 
-    /// The call, which may write; it is sent again where its answer is lost, if a repetition gives the same answer.
+    /// The call, which may write. If its answer is lost, the call is sent again, provided that a repetition gives the same answer.
     pub(super) fn command(&self, operation: crate::telemetry::Operation, repeatable: bool) -> Command {
         if repeatable { self.reads(operation) } else { self.writes(operation) }
     }
@@ -109,7 +109,7 @@ impl ScriptCall {
         self.packed().runs(operation, self.script)
     }
 
-    /// The call, which only reads: it is sent again where its answer is lost.
+    /// The call, which only reads. If its answer is lost, the call is sent again.
     pub(super) fn reads(&self, operation: crate::telemetry::Operation) -> Command {
         self.packed().runs_repeatable(operation, self.script)
     }
@@ -144,14 +144,14 @@ pub(super) fn yes(reply: &Reply) -> Result<bool> {
     Ok(integer(reply)? != 0)
 }
 
-/// What a script answers with: a word, and what belongs to it.
+/// The answer of a script: a word, and the values that belong to it.
 pub(super) fn tagged(reply: Reply) -> Result<(Bytes, std::vec::IntoIter<Reply>)> {
     let mut parts = array(reply)?.into_iter();
     let word = bytes(parts.next().unwrap_or(Reply::Nil))?;
     Ok((word, parts))
 }
 
-/// `{scope, id, parent, at, bytes, meta, pinned}`, as the face reads it.
+/// `{scope, id, parent, at, bytes, meta, pinned}`, as TypeScript reads it.
 pub(super) fn info(reply: Reply) -> Result<Outcome> {
     let [scope, id, parent, at, size, meta, pinned] =
         <[Reply; 7]>::try_from(array(reply)?).map_err(|_| Error::unexpected_reply())?;
@@ -167,7 +167,7 @@ pub(super) fn info(reply: Reply) -> Result<Outcome> {
     ]))
 }
 
-/// The error of a write that was refused, in the words of a script that counts them.
+/// The error of a refused write, by the word of the script's answer.
 pub(super) fn refused(inner: &Inner, owner: &str, word: &[u8], mut rest: impl Iterator<Item = Reply>) -> Error {
     let metrics = inner.manager.metrics();
     let told = match rest.next() {

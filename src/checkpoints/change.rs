@@ -1,4 +1,4 @@
-//! What becomes of checkpoints: pinned, pruned, removed with their thread.
+//! Checkpoints are pinned, pruned, or removed with their thread.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::resp::Reply;
 use crate::verb::Call;
 
-/// Arguments: thread, id, whether it is pinned, options as JSON. False: there is no such checkpoint.
+/// Arguments: thread, id, whether it is pinned, options as JSON. Gives false if there is no such checkpoint.
 pub(super) fn pin(store: &Checkpoints, call: Call<'_>) {
     let inner = Arc::clone(&store.0);
     call.run(|call| {
@@ -30,7 +30,7 @@ pub(super) fn pin(store: &Checkpoints, call: Call<'_>) {
     });
 }
 
-/// Arguments: thread, what is kept as JSON. Gives how many are gone.
+/// Arguments: thread, `keep` as JSON. Gives the number of removed checkpoints.
 pub(super) fn prune(store: &Checkpoints, call: Call<'_>) {
     let inner = Arc::clone(&store.0);
     call.run(|call| {
@@ -57,7 +57,7 @@ fn what_is_kept(call: &Arguments<'_>) -> Result<Keep> {
     Keep::read(call.options(1)?)
 }
 
-/// Argument: thread. False: there was none.
+/// Argument: thread. Gives false if there was no such thread.
 pub(super) fn remove(store: &Checkpoints, call: Call<'_>) {
     let inner = Arc::clone(&store.0);
     call.run(|call| {

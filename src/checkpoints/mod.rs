@@ -1,14 +1,15 @@
-//! Checkpoints: the states of threads of long work, saved in order, owned by one process at a time, taken over when that is gone.
+//! Checkpoints: the states of threads of long work. They are saved in order. One process at a time owns a thread, and another process takes
+//! the thread over when the owner is gone.
 //!
 //! # Promises
 //!
-//! - A save is one script: fence, owner, parent, size, then all that it writes. Asked again by the same id, or by an owner for the same save,
-//!   it gives the same answer.
-//! - A thread has two keys, and what is in one is of use only with the other: where one is lost (evicted, deleted) the thread has no
-//!   checkpoints, and starts again with the next save. Nobody is given a checkpoint that cannot be loaded.
-//! - Time is the server's, in every script. The largest id of a scope, by its bytes, is its latest; ids that the server makes grow.
+//! - A save is one script: it checks fence, owner, parent and size, then writes. A repetition with the same id, or by an owner for the same
+//!   save, gives the same answer.
+//! - A thread has two keys, and neither is of use without the other. If one is lost (evicted, deleted), the thread has no checkpoints, and
+//!   starts again with the next save. No caller gets a checkpoint that cannot be loaded.
+//! - Every script uses the server's time. The largest id of a scope, by its bytes, is the latest. Ids that the server makes grow.
 //! - A fencing token only grows, and is checked where the thread is.
-//! - What a script costs does not depend on how many checkpoints or threads there are, but for logarithms; it trims 64 checkpoints at most.
+//! - The cost of a script does not grow with the number of checkpoints or threads, except by logarithms. A script trims 64 checkpoints at most.
 //!
 //! # Lists of all threads
 //!

@@ -1,5 +1,5 @@
-//! New checkpoints of a thread, in the order in which they were saved and without a hole: a message on the thread's channel says that
-//! there is one, and what is new is read from the thread itself. What the caller has not taken yet is not read.
+//! New checkpoints of a thread, in the order of the saves, none left out. A message on the thread's channel says that there is a new
+//! checkpoint. The checkpoints are then read from the thread itself. A page is read when the caller has taken the page before.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,20 +21,20 @@ use crate::sync::Mutex;
 use crate::telemetry::Operation;
 use crate::verb::Call;
 
-/// What one answer brings at most.
+/// The largest number of checkpoints in one answer.
 const PAGE: u64 = 100;
 const BACKOFF: Backoff = Backoff { min: Duration::from_millis(50), max: Duration::from_secs(2) };
-/// A message may be lost where a server is replaced: the thread is looked at all the same.
+/// The time between two reads without a message. A message may be lost when a server is replaced.
 const LOOK: Duration = Duration::from_secs(15);
 
-/// Those who read the news of a thread, by the number that the face gave them.
+/// The readers of new checkpoints, by the number that TypeScript gave them.
 #[derive(Debug, Default)]
 pub(super) struct Readers(Mutex<HashMap<u64, Arc<Reader>>>);
 
 #[derive(Debug)]
 struct Reader {
     thread: String,
-    /// The thread's beginning, and the number of the last save that was read.
+    /// The creation of the thread, and the number of the last save that was read.
     place: Mutex<(Bytes, i64)>,
     listener: Arc<NewsListener>,
     _subscription: Subscription,
@@ -58,7 +58,7 @@ impl Listener for NewsListener {
     }
 }
 
-/// What was read: the thread's beginning, the number of the last save, what is told of each.
+/// A page: the creation of the thread, the number of the last save, and the information on each checkpoint.
 struct Read {
     beginning: Bytes,
     number: i64,
@@ -73,7 +73,7 @@ async fn read(inner: &Inner, operation: Operation, thread: &str, place: (&[u8], 
     Ok(Read { beginning: call::bytes(beginning)?, number: call::integer(&number)?, infos: call::array(infos)? })
 }
 
-/// Arguments: id, thread, the id after which or absent for what comes from now on. Answers when nothing that comes is missed.
+/// Arguments: id, thread, the id to start after; without an id it starts now. Answers once no new checkpoint can be missed.
 pub(super) fn watch(store: &Checkpoints, call: Call<'_>) {
     let inner = Arc::clone(&store.0);
     call.run(|call| {
@@ -96,7 +96,7 @@ pub(super) fn watch(store: &Checkpoints, call: Call<'_>) {
                 }
                 Some(id) => place_of(&inner, operation, &thread, id).await?,
             };
-            // What is there already is read at once.
+            // Checkpoints that exist already are read at once.
             listener.0.notify_one();
             let place = Mutex::new(place);
             let reader =
@@ -107,7 +107,7 @@ pub(super) fn watch(store: &Checkpoints, call: Call<'_>) {
     });
 }
 
-/// The place behind the save of that id; the beginning where it is not there.
+/// The place after the save with this id; the start of the thread if there is no such save.
 async fn place_of(inner: &Inner, operation: Operation, thread: &str, id: &str) -> Result<(Bytes, i64)> {
     let script = ScriptCall::of(&scripts::NEWS, inner, thread).arg("").arg("0").arg(id).number(0);
     let [beginning, number, _] =
@@ -116,7 +116,7 @@ async fn place_of(inner: &Inner, operation: Operation, thread: &str, id: &str) -
     Ok((call::bytes(beginning)?, call::integer(&number)?))
 }
 
-/// Argument: id. Gives what is told of each new checkpoint, as soon as there is one; null when the reader has ended.
+/// Argument: id. Gives the information on new checkpoints as soon as there are any; null when the reader has ended.
 pub(super) fn news(store: &Checkpoints, call: Call<'_>) {
     let inner = Arc::clone(&store.0);
     call.run(|call| {
@@ -148,7 +148,7 @@ async fn hear(inner: &Inner, operation: Operation, reader: &Reader) -> Result<Ou
                     *reader.place.lock() = (now, number);
                     return Ok(Outcome::List(told));
                 }
-                // Told, or not: it looks again.
+                // The thread is read after a message and after the end of the pause.
                 let _ = tokio::time::timeout(LOOK, reader.listener.0.notified()).await;
             }
             Err(error) if error.retryable() => {

@@ -1,4 +1,4 @@
-//! Threads whose owners' leases are over. A look asks each share once, and costs what is overdue.
+//! Threads whose owners' leases have ended. A search asks each share once. Its cost grows with the number of overdue threads only.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use crate::resp::Reply;
 use crate::telemetry::Operation;
 use crate::verb::Call;
 
-/// How many overdue threads one script call gives.
+/// The largest number of overdue threads in one answer.
 const PAGE: u64 = 64;
 const DEFAULT_LIMIT: u64 = 1_000;
 const MOST: u64 = 100_000;
@@ -28,7 +28,7 @@ pub(super) struct InterruptedThread {
     epoch: i64,
     /// When its lease ended, in ms of the server's time.
     at: i64,
-    /// How often it was interrupted before.
+    /// The number of earlier interruptions.
     times: i64,
 }
 
@@ -36,23 +36,23 @@ pub(super) struct InterruptedThread {
 #[derive(Debug, Default)]
 pub(super) struct Overdue {
     pub(super) overdue: Vec<InterruptedThread>,
-    /// When the next lease ends that has not.
+    /// The time until the next lease ends.
     pub(super) next: Option<Duration>,
 }
 
-/// What one script call gives of a share.
+/// The answer of one share.
 struct Page {
     found: Vec<InterruptedThread>,
-    /// How many of those it looked at stay in the list.
+    /// The number of examined threads that stay in the list.
     kept: u64,
     is_last: bool,
     next: Option<Duration>,
-    /// Redis has lost the share's list.
+    /// Whether Redis has lost the share's list.
     is_lost: bool,
 }
 
 impl Inner {
-    /// Looks into every share for up to `limit` threads that `wants` accepts and that this process may take over.
+    /// Searches every share for up to `limit` threads that `wants` accepts and that this process may take over.
     pub(super) async fn look(
         &self,
         operation: Operation,
@@ -149,7 +149,7 @@ impl Inner {
         Ok(page)
     }
 
-    /// Makes the lists of a share's owned threads again, which Redis has lost. Costs as much as the share has threads.
+    /// Rebuilds the lists of a share's owned threads after Redis lost them. The cost grows with the threads of the share.
     async fn relist(&self, operation: Operation, share: u32) -> Result<()> {
         let keys = self.namespace.threads(share);
         let mut cursor = Bytes::from_static(b"0");

@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 
-/// A value, or its version alone.
+/// A value, or only its version.
 #[derive(Clone, Debug)]
 pub(super) struct Part {
     pub(super) name: Bytes,
-    /// Empty: the id of the checkpoint.
+    /// An empty version stands for the id of the checkpoint.
     pub(super) version: Bytes,
     pub(super) value: Option<Bytes>,
 }

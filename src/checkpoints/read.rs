@@ -1,4 +1,4 @@
-//! Reading: a checkpoint, what is told of many, the threads there are.
+//! Reads a checkpoint, a page of the history, and the names of threads.
 
 use std::sync::Arc;
 
@@ -15,22 +15,22 @@ use crate::keys::checkpoints::SHARES;
 use crate::resp::Reply;
 use crate::verb::Call;
 
-/// What is told of checkpoints by one script.
+/// The largest number of checkpoints in one page.
 const PAGE: u64 = 100;
 
 /// A checkpoint as the server gives it.
 pub(super) struct Loaded {
     info: Reply,
-    /// Name and value, in turn.
+    /// Alternating names and values.
     values: Vec<Reply>,
-    /// Task, name and value, in turn.
+    /// Alternating tasks, names and values.
     pending: Vec<Reply>,
-    /// Name and version, in turn.
+    /// Alternating names and versions.
     versions: Vec<Reply>,
 }
 
 impl Loaded {
-    /// Nothing where there is none, or where its only value is not there.
+    /// Reads an answer. `None` if there is no such checkpoint, or its only value is missing.
     pub(super) fn read(reply: Reply) -> Result<Option<Self>> {
         if reply == Reply::Nil {
             return Ok(None);
@@ -47,7 +47,7 @@ impl Loaded {
         call::bytes(info.get(5).cloned().unwrap_or(Reply::Nil))
     }
 
-    /// Its parts, as they are saved elsewhere; a state of one part goes with the checkpoint.
+    /// The parts, as another thread saves them. A state of one part has the version of its checkpoint.
     pub(super) fn parts(&self) -> Vec<Part> {
         let bytes = |reply: &Reply| call::bytes(reply.clone()).unwrap_or_default();
         let pairs = self.values.chunks_exact(2).zip(self.versions.chunks_exact(2));
@@ -60,7 +60,7 @@ impl Loaded {
             .collect()
     }
 
-    /// `[info, [name, value, …], [task, name, value, …], [name, version, …]]`. Values are JSON, or bytes where `raw`.
+    /// `[info, [name, value, …], [task, name, value, …], [name, version, …]]`. Values are JSON; with `raw` they are bytes.
     pub(super) fn outcome(self, raw: bool) -> Result<Outcome> {
         let value = |reply: Reply| {
             Ok(match reply {
@@ -86,7 +86,7 @@ impl Loaded {
     }
 }
 
-/// Arguments: thread, id or null for the latest, options as JSON. Gives what [`Loaded::outcome`] does, or null.
+/// Arguments: thread, id or null for the latest, options as JSON. Gives [`Loaded::outcome`], or null.
 pub(super) fn load(store: &Checkpoints, call: Call<'_>) {
     let inner = Arc::clone(&store.0);
     call.run(|call| {
@@ -107,8 +107,8 @@ pub(super) fn load(store: &Checkpoints, call: Call<'_>) {
     });
 }
 
-/// Arguments: thread, options as JSON (`all`: of all scopes, `before` is then scope, NUL and id). Gives a page of what is told of
-/// checkpoints, greatest id first, those whose metadata have what `where` says, and where the next page begins or null.
+/// Arguments: thread, options as JSON (`all`: all scopes; `before` is then scope, NUL and id). Gives a page of checkpoints without their
+/// states, the greatest id first, whose metadata match `where`; and the start of the next page, or null.
 pub(super) fn history(store: &Checkpoints, call: Call<'_>) {
     let inner = Arc::clone(&store.0);
     call.run(|call| {
@@ -140,7 +140,7 @@ pub(super) fn history(store: &Checkpoints, call: Call<'_>) {
     });
 }
 
-/// Have the metadata every member that is wanted?
+/// Whether the metadata have every wanted member.
 fn has(info: &Reply, wanted: &serde_json::Map<String, Value>) -> bool {
     if wanted.is_empty() {
         return true;
@@ -151,7 +151,7 @@ fn has(info: &Reply, wanted: &serde_json::Map<String, Value>) -> bool {
     wanted.iter().all(|(name, value)| meta.get(name).is_some_and(|other| same(value, other)))
 }
 
-/// Do two values mean the same? 1 and 1.0 are one number.
+/// Whether two values are equal as JavaScript reads them: 1 and 1.0 are one number.
 fn same(one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::Number(one), Value::Number(other)) => one.as_f64() == other.as_f64(),
@@ -166,7 +166,7 @@ fn same(one: &Value, other: &Value) -> bool {
     }
 }
 
-/// Arguments: where the walk stands or absent, how the threads begin. Gives where it stands then or null, and threads.
+/// Arguments: the cursor or absent, the prefix of the threads. Gives the next cursor or null, and threads.
 pub(super) fn threads(store: &Checkpoints, call: Call<'_>) {
     let inner = Arc::clone(&store.0);
     call.run(|call| {

@@ -14,21 +14,21 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::telemetry::Operation;
 use crate::verb::Call;
 
-/// The longest time between two looks.
+/// The longest time between two searches.
 const LOOK: Duration = Duration::from_secs(2);
-/// A random delay of up to this keeps resumers of several processes from looking all at once.
+/// A random delay of up to this keeps the resumers of several processes from searching all at once.
 const SPREAD_MS: u64 = 50;
-/// How many threads one look brings. Several processes that look at once each begin with another one of them.
+/// The largest number of threads of one search. Processes that search at the same time try them in different orders.
 const MOST: u64 = 64;
 const MAX_RESUMES: u64 = 1_000_000;
 
-/// Which threads one resumer takes.
+/// The threads that one resumer takes.
 #[derive(Debug)]
 struct Wanted {
     pattern: Option<String>,
     max_resumes: u64,
     claimant: Claimant,
-    /// Before the first look, after a failure.
+    /// The pause before the first search, after a failure.
     pause: Duration,
 }
 
@@ -85,25 +85,25 @@ async fn find(inner: &Arc<Inner>, operation: Operation, wanted: &Wanted) -> Resu
         };
         let pause = pause + Duration::from_millis(fastrand::u64(1..=SPREAD_MS));
         let slept = Instant::now();
-        // The next look follows a crash as well as the end of the pause.
+        // The next search follows a crash as well as the end of the pause.
         let _ = tokio::time::timeout(pause, interrupted).await;
         // A process that was stopped wakes late.
         inner.authority.was_cut_off_for(slept.elapsed().saturating_sub(pause));
     }
 }
 
-/// What one look has brought.
+/// The result of one search.
 enum Look {
     Found(Outcome),
     Nothing { next: Option<Duration> },
 }
 
-/// Looks once, and takes one of the threads. Several processes that look at once try the threads in different orders.
+/// Searches once, and takes one of the threads. Processes that search at the same time try the threads in different orders.
 async fn find_once(inner: &Arc<Inner>, operation: Operation, wanted: &Wanted) -> Result<Look> {
     let Overdue { mut overdue, next } = inner.look(operation, MOST, |thread| wanted.accepts(thread)).await?;
     fastrand::shuffle(&mut overdue);
     for found in overdue {
-        // Names cross as text, so the bytes of another program's thread are passed over.
+        // Names cross as text, so a thread of another program whose name is not UTF-8 is skipped.
         let Ok(thread) = std::str::from_utf8(&found.thread) else { continue };
         let name = || Outcome::Text(found.thread.clone());
         match inner.take(operation, thread, &wanted.claimant, Which::Interrupted(wanted.max_resumes)).await? {

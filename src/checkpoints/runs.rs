@@ -1,4 +1,4 @@
-//! A thread in the hands of its owner: taken, saved, given back. The lease is renewed by a task of the I/O thread, see [`crate::lease`].
+//! The runs of this process: threads that it takes, saves and gives back. A task of the I/O thread renews the lease, see [`crate::lease`].
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,24 +27,24 @@ use crate::sync::Mutex;
 use crate::telemetry::Operation;
 use crate::verb::Call;
 
-/// A shorter lease would be renewed more often than a loaded machine can promise.
+/// A loaded machine cannot renew a shorter lease in time.
 const LEAST_LEASE_MS: f64 = 100.0;
 const DEFAULT_LEASE: Duration = Duration::from_secs(30);
 /// The longest time between two attempts of a caller that waits for a thread. A message tells the caller when the thread is free.
 const LOOK: Duration = Duration::from_secs(5);
-/// Between the attempts of a save whose answer was lost, or of a caller that waits and got no answer.
+/// The delay between the attempts of a call whose answer was lost.
 const BACKOFF: Backoff = Backoff { min: Duration::from_millis(20), max: Duration::from_secs(1) };
-/// For how long nobody takes a thread again after a handler failed, by how often it was interrupted.
+/// The pause before a thread is taken again after an error of its handler, by the number of interruptions.
 const AGAIN: Backoff = Backoff { min: Duration::from_millis(250), max: Duration::from_secs(30) };
 
 static RENEW_OPERATION: LazyLock<Operation> = LazyLock::new(|| Operation::named("checkpoints.renew"));
 static OWNED: LeaseScripts = LeaseScripts { renew: &scripts::RENEW, end: &scripts::LAPSE, operation: &RENEW_OPERATION };
 
-/// The threads that this process owns, by the number that the face gave them.
+/// The threads that this process owns, by the number that TypeScript gave them.
 #[derive(Debug, Default)]
 pub(super) struct Runs(Mutex<HashMap<u64, Arc<Run>>>);
 
-/// A thread that this process owns, and how the server knows its owner.
+/// A thread that this process owns, and the name of its owner on the server.
 #[derive(Debug)]
 struct Run {
     thread: String,
@@ -79,7 +79,7 @@ impl Claimant {
     }
 }
 
-/// What became of an attempt to take a thread.
+/// The result of an attempt to take a thread.
 pub(super) enum Attempt {
     Taken(Outcome),
     HeldFor(Duration),
@@ -89,17 +89,17 @@ pub(super) enum Attempt {
     Failed(i64),
 }
 
-/// Which threads are taken.
+/// The threads that may be taken.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Which {
     Any,
-    /// Threads that were interrupted, up to so many times.
+    /// Threads that were interrupted at most this many times.
     Interrupted(u64),
 }
 
 impl Inner {
-    /// Tries once to take a thread, and renews its lease from then on. If no answer comes, or nobody waits for it any more, the server is
-    /// told to leave the thread as it was before.
+    /// Tries once to take a thread, and renews its lease from then on. If no answer comes, or the caller no longer waits,
+    /// the server undoes the attempt.
     pub(super) async fn take(
         self: &Arc<Self>,
         operation: Operation,
@@ -206,7 +206,7 @@ impl Drop for Unanswered<'_> {
     fn drop(&mut self) {
         if !self.is_answered {
             let script = released(self.inner, self.thread, &self.inner.leases.token(self.id), "undo", Duration::ZERO);
-            // If this is lost too, the thread is interrupted when its lease ends.
+            // If this call is lost too, the thread is interrupted when its lease ends.
             self.inner.manager.submit(script.writes(self.operation), Sink::Ignored);
         }
     }
@@ -230,7 +230,7 @@ fn released(inner: &Inner, thread: &str, owner: &str, how: &str, delay: Duration
         .number(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// Hears that a thread may be free.
+/// Wakes a waiting caller when the thread may be free.
 struct FreeListener(Notify);
 
 impl Listener for FreeListener {
@@ -288,7 +288,7 @@ async fn obtain(
         let pause = match attempt {
             Ok(Attempt::Taken(run)) => return Ok(run),
             Ok(_) if now >= gives_up => return Ok(Outcome::Null),
-            // Then the lease of its owner ends, unless it is renewed.
+            // By then the lease of the owner has ended or was renewed.
             Ok(Attempt::HeldFor(time)) => time.clamp(BACKOFF.min, LOOK),
             Ok(_) => BACKOFF.min,
             Err(error) if error.retryable() && now < gives_up => {
@@ -335,7 +335,7 @@ pub(super) fn save(store: &Checkpoints, call: Call<'_>) {
     call.run(|call| {
         let (id, run) = run_of(&inner, call)?;
         if !inner.leases.is_held(id) {
-            // Where Redis has lost the thread, the server could not tell that another owner had it meanwhile.
+            // If Redis has lost the thread, the server does not know whether another owner had it meanwhile.
             return Err(Error::new(ErrorKind::LeaseLost, format!("{}: the lease is over", call.owner())));
         }
         let meta = Bytes::copy_from_slice(call.text(1, "meta")?);
@@ -378,7 +378,7 @@ pub(super) fn release(store: &Checkpoints, call: Call<'_>) {
         Ok((id, command)) => {
             inner.leases.ask(id, Ask::Finish(command, call.answer));
         }
-        // It is over already.
+        // The run has ended already.
         Err(error) if error.kind() == ErrorKind::LeaseLost => call.give(Ok(Outcome::Bool(false))),
         Err(error) => call.give(Err(error)),
     }

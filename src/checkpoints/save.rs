@@ -1,4 +1,4 @@
-//! Saving: a checkpoint, a copy of one in another thread, what the tasks of a step have written.
+//! Saves a checkpoint, a copy of a checkpoint in another thread, and the pending writes of tasks.
 
 use std::sync::Arc;
 
@@ -15,16 +15,16 @@ use crate::resp::Reply;
 use crate::telemetry::Operation;
 use crate::verb::Call;
 
-/// What the parent of a checkpoint must be.
+/// The condition on the parent of a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Parent {
-    /// Whatever is the latest of its scope.
+    /// The parent is the latest checkpoint of the scope.
     Any,
-    /// There is none.
+    /// The scope must be empty.
     None,
-    /// The latest of its scope is this.
+    /// The latest checkpoint of the scope must have this id.
     Is(String),
-    /// It is noted as given, whether it is there or not; empty: none.
+    /// The id is stored as given, whether it exists or not; empty for none.
     As(String),
 }
 
@@ -42,17 +42,17 @@ pub(super) struct Draft {
     pub(super) parts: Vec<Part>,
 }
 
-/// The owner of a thread, who saves.
+/// The owner of a thread that saves.
 #[derive(Clone, Debug)]
 pub(super) struct Right {
-    /// What this save is asked by, each time it is.
+    /// The name of this save, the same in each repetition.
     pub(super) ask: String,
     pub(super) text: String,
     pub(super) lease: u64,
 }
 
 impl Draft {
-    /// By its owner, who alone may write: what is the latest is its own.
+    /// A save of the owner. Only the owner may write, so the latest checkpoint is the owner's.
     pub(super) fn of_owner(fence: i64, meta: Bytes, parts: Vec<Part>) -> Self {
         Self { fence: fence.to_string(), meta, parts, ..Self::copy(String::new(), String::new()) }
     }
@@ -71,7 +71,7 @@ impl Draft {
         }
     }
 
-    /// And whether it is sent again where its answer is lost.
+    /// Also reads whether the call is sent again if its answer is lost.
     fn read(call: &Arguments<'_>) -> Result<(Self, bool)> {
         let mut options = call::options(call, 1)?;
         let mut draft = Self::copy(call::scope_option(&mut options)?, String::new());
@@ -101,13 +101,13 @@ impl Draft {
         Ok((draft, repeatable))
     }
 
-    /// The bytes of what is saved.
+    /// The number of bytes of the values and the metadata.
     fn size(&self) -> u64 {
         let values = self.parts.iter().filter_map(|part| part.value.as_ref());
         values.chain([&self.meta]).map(|value| value.len() as u64).sum()
     }
 
-    /// Refuses what is larger than one save may be.
+    /// Refuses a save of more than `maxBytes`.
     pub(super) fn check(&self, inner: &Inner, owner: &str) -> Result<()> {
         let (size, most) = (self.size(), inner.settings.max_bytes);
         if size > most {
@@ -118,7 +118,7 @@ impl Draft {
         Ok(())
     }
 
-    /// Tells one content from another.
+    /// A digest of all that is saved.
     fn digest(&self) -> [u8; 20] {
         let mut sha = sha1_smol::Sha1::new();
         let mut add = |bytes: &[u8]| {
@@ -168,7 +168,7 @@ impl Draft {
         })
     }
 
-    /// What the server's answer means.
+    /// Reads the answer of the server.
     pub(super) fn saved(&self, inner: &Inner, owner: &str, reply: Reply) -> Result<Outcome> {
         let (word, mut rest) = call::tagged(reply)?;
         if &word[..] != b"saved" {
@@ -181,7 +181,7 @@ impl Draft {
     }
 }
 
-/// The parts from `place` on: name, version, value (text, bytes, or null where the version is there).
+/// Reads the parts from argument `place` on: name, version, value (text, bytes, or null if the version exists).
 pub(super) fn parts(call: &Arguments<'_>, place: usize) -> Result<Vec<Part>> {
     let text = |arg: &Arg<'_>, what: &str| match arg {
         Arg::Text(text) if !text.contains('\0') => Ok(Bytes::copy_from_slice(text.as_bytes())),
@@ -213,7 +213,7 @@ pub(super) fn save(store: &Checkpoints, call: Call<'_>) {
         let (draft, repeatable) = Draft::read(call)?;
         let (owner, operation) = (call.owner(), call.operation());
         draft.check(&inner, owner)?;
-        // Accepted here and now, so that saves are made in the order of the calls.
+        // The manager accepts the command in this call, so that saves are made in the order of the calls.
         let command = draft.script(&inner, &thread, None).command(operation, repeatable);
         let reply = inner.manager.call(command);
         Ok(async move { draft.saved(&inner, owner, reply.await?) })
@@ -283,9 +283,9 @@ pub(super) fn add_pending(store: &Checkpoints, call: Call<'_>) {
     });
 }
 
-/// Adds the writes to the call. Gives how many bytes they are.
+/// Adds the writes to the call. Returns their number of bytes.
 fn writes(call: &Arguments<'_>, mut script: ScriptCall) -> Result<(ScriptCall, u64)> {
-    /// So that places below 0, which have a meaning of their own, come first.
+    /// Added to each place, so that places below 0, which have a special meaning, come first.
     const BEFORE: f64 = 1_000.0;
     let mut size = 0;
     for write in call.from(4).chunks(4) {

@@ -1,11 +1,11 @@
-//! What a store is told.
+//! The options of a store.
 
 use crate::connection::config::read_namespace;
 use crate::error::Result;
 use crate::keys::Namespace;
 use crate::options::Options;
 
-/// As the server's scripts take them.
+/// The settings, as the scripts take them.
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
     pub(super) namespace: Namespace,
@@ -13,13 +13,13 @@ pub(super) struct Settings {
     pub(super) registry: Namespace,
     /// Milliseconds; 0: threads do not expire.
     pub(super) ttl: u64,
-    /// Bytes of one save.
+    /// The largest number of bytes of one save.
     pub(super) max_bytes: u64,
     pub(super) max_thread_bytes: u64,
     pub(super) keep: Keep,
 }
 
-/// Which checkpoints are kept.
+/// The checkpoints that are kept.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Keep {
     pub(super) last: u64,
@@ -28,11 +28,11 @@ pub(super) struct Keep {
 }
 
 const MIB: u64 = 1 << 20;
-/// What one string of Redis may have.
+/// The largest string of Redis, in bytes.
 const MOST_BYTES: u64 = 512 * MIB;
 const MOST_THREAD_BYTES: u64 = 1 << 50;
 const MOST_SECONDS: f64 = 9_007_199_254_740.0;
-/// So many that none is more.
+/// A number that no thread reaches.
 const ALL: u64 = 1 << 50;
 
 impl Settings {

@@ -1,7 +1,7 @@
--- Gives a thread to an owner, unless another one has it. Asked again by the same owner it gives the same answer.
+-- Gives a thread to an owner, unless another owner has it. A repetition by the same owner gives the same answer.
 --
 -- KEYS[1..6], ARGV[1]: see part/base.lua
--- ARGV[2]  text    the owner's name, of its own for each call
+-- ARGV[2]  text    the owner's name, unique to each call
 -- ARGV[3]  ms      the lease
 -- ARGV[4]  text    the owner's worker in a registry, or ''
 -- ARGV[5]  number  its epoch

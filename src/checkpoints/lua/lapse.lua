@@ -1,9 +1,9 @@
--- Ends an owner's lease now, for an owner that is gone without a word: the thread is interrupted.
+-- Ends the lease of an owner that is gone without a release: the thread is interrupted.
 --
 -- KEYS[1..6]: see part/base.lua
 -- ARGV[1]  text  the owner's right, see parse_right in part/own.lua
 --
--- Returns 1 when it was ended, 0 when the owner owned it no more.
+-- Returns 1 when it was ended, 0 if the owner no longer owned the thread.
 local right = parse_right(ARGV[1])
 thread = right.thread
 if call('HGET', STATE, 'owner') ~= right.owner then

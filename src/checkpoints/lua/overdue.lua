@@ -1,4 +1,4 @@
--- Threads of one share whose owners' leases are over, the longest first. What the share's list has of others is mended.
+-- The threads of one share whose owners' leases have ended, the longest overdue first. Wrong entries of the share's list are corrected.
 --
 -- KEYS[1]  text        states: how the keys of all states of the share begin
 -- KEYS[2]  sorted set  due: owned threads of the share, by the end of their lease; '' without an end, where none is missing

@@ -1,4 +1,4 @@
--- An owner gives its thread back, or up.
+-- An owner gives its thread back, or ends the work on it.
 --
 -- KEYS[1..6], ARGV[1]: see part/base.lua
 -- ARGV[2]  text  the owner's name

@@ -1,9 +1,9 @@
--- Saves a checkpoint: all of it or nothing. Asked again it gives the same answer.
+-- Saves a checkpoint, all of it or nothing. A repetition gives the same answer.
 --
 -- KEYS[1..6], ARGV[1]: see part/base.lua
 -- ARGV[2]   text    scope
--- ARGV[3]   text    id; '' is one that is made here, greater than all of the scope
--- ARGV[4]   text    what an owner asks by, so that it can ask again; or ''
+-- ARGV[3]   text    id; '': this script makes an id that is greater than all ids of the scope
+-- ARGV[4]   text    the name of an owner's save, the same in each repetition; or ''
 -- ARGV[5]   text    'any', 'none', 'is': what the parent must be: whatever is the latest, nothing, or the latest; 'as': it is noted as given
 -- ARGV[6]   text    the id of the parent, for 'is' and 'as'
 -- ARGV[7]   0 or 1  whether the parent may be an older one, and the id smaller than the latest
@@ -11,11 +11,11 @@
 -- ARGV[9]   text    an owner's right, see parse_right in part/own.lua, or ''
 -- ARGV[10]  ms      the owner's lease
 -- ARGV[11]  text    metadata
--- ARGV[12]  bytes   a digest of all that is saved
+-- ARGV[12]  bytes   a digest of the parts and the metadata
 -- ARGV[13]  ms      expiry of the thread; 0: none
--- ARGV[14]  bytes   that the thread may have
--- ARGV[15]  count   of checkpoints that are kept
--- ARGV[16]  ms      for which they are kept; 0: any time
+-- ARGV[14]  bytes   the largest size of the thread
+-- ARGV[15]  count   the checkpoints to keep
+-- ARGV[16]  ms      the age up to which checkpoints are kept; 0: any age
 -- ARGV[17]  0 or 1  whether it needs its parent, which is kept as long
 -- ARGV[18]  0 or 1  whether a version may be named whose value is not there
 -- ARGV[19…]         for each part: name, version ('': the id), 1 where the value follows and 0 where not, value
@@ -28,7 +28,7 @@ local fence, right, lease, meta, digest = ARGV[8], ARGV[9], tonumber(ARGV[10]), 
 local ttl, most, last, age = tonumber(ARGV[13]), tonumber(ARGV[14]), tonumber(ARGV[15]), tonumber(ARGV[16])
 local needs, lenient = ARGV[17], ARGV[18] == '1'
 
--- Is one id greater than another, by their bytes?
+-- Whether one id is greater than another, by their bytes.
 local function is_greater(one, other)
   for at = 1, math.min(#one, #other) do
     local a, b = byte(one, at), byte(other, at)

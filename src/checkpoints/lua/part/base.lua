@@ -1,4 +1,4 @@
--- What every script of a thread begins with: its keys, the server's time, and whether the thread is whole. The key table is at
+-- The start of every script of a thread: the keys, the server's time, and whether the thread has both of its keys. The key table is at
 -- `Part` in src/keys/checkpoints.rs.
 --
 -- KEYS[1]  hash        state: see below
@@ -8,7 +8,7 @@
 -- KEYS[5]  sorted set  workers: worker, NUL, thread, for threads whose owner is a registered worker; every score is 0
 -- KEYS[6]  channel     news: says that the thread has a new checkpoint, or is free
 -- ARGV[1]  text        the thread
--- What a script takes itself begins with ARGV[2].
+-- The arguments of the script itself start with ARGV[2].
 --
 -- Fields of the state, where NUL is a byte 0:
 --   gen                             when the thread began; `order` has the member g<gen> if the two belong together
@@ -40,7 +40,7 @@ local function number(text)
   return tonumber(text or nil) or 0
 end
 
--- A thread that lost one of its keys has no checkpoints: none that is there could be relied on.
+-- A thread that lost one of its keys has no checkpoints, because the ones that are left may lack values.
 local gen = call('HGET', STATE, 'gen')
 local intact = gen and call('ZSCORE', ORDER, 'g' .. gen) ~= false
 
@@ -48,7 +48,7 @@ local function field(letter, scope, rest)
   return letter .. '\0' .. scope .. '\0' .. rest
 end
 
--- The greatest id of a scope.
+-- The greatest id of a scope, which is its latest checkpoint; nil for none.
 local function latest_of(scope)
   if not intact then
     return nil
@@ -57,7 +57,7 @@ local function latest_of(scope)
   return found and sub(found, #scope + 4)
 end
 
--- What is told of a checkpoint.
+-- The information on a checkpoint, without its values.
 local function info(scope, id, record)
   return { scope, id, record[1], record[2], record[3], record[4], record[7] }
 end

@@ -1,4 +1,4 @@
--- A checkpoint with all that it has, or nil.
+-- A checkpoint with its values and pending writes, or nil.
 local function loaded(scope, id)
   local text = intact and call('HGET', STATE, field('c', scope, id))
   if not text then

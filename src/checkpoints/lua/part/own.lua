@@ -1,4 +1,4 @@
--- Who owns a thread, and who may write it.
+-- The owner of a thread, and the right to write to it.
 
 -- Notes in the share's lists that the thread is owned until `ends`.
 local function list_owned(ends, worker)
@@ -8,7 +8,7 @@ local function list_owned(ends, worker)
   end
 end
 
--- Notes that nobody owns the thread.
+-- Removes the thread from the share's lists of owned threads.
 local function unlist_owned(worker)
   call('ZREM', DUE, thread)
   if worker then
@@ -16,13 +16,13 @@ local function unlist_owned(worker)
   end
 end
 
--- What a lease is renewed by: '<owner> <fence> <ttl> <epoch> <bytes of the worker> <worker><thread>'.
+-- An owner's right to renew its lease: '<owner> <fence> <ttl> <epoch> <bytes of the worker> <worker><thread>'.
 local function parse_right(text)
   local owner, fence, ttl, epoch, length, rest = match(text, '^(%S+) (%d+) (%d+) (%d+) (%d+) (.*)$')
   return { owner = owner, fence = fence, ttl = number(ttl), epoch = epoch, worker = sub(rest, 1, length), thread = sub(rest, length + 1) }
 end
 
--- Has the owner own the thread again that Redis knows nothing of any more: nobody else has had it since.
+-- Gives the thread back to its owner after Redis lost the thread. No other owner can have had it since.
 local function own_again(right, lease)
   call('HSET', STATE, 'owner', right.owner, 'fence', right.fence, 'own', '1', 'lease', whole(lease))
   call('HSET', STATE, 'ends', whole(now + lease), 'run', mastership())
@@ -33,7 +33,7 @@ local function own_again(right, lease)
   live_on(right.ttl)
 end
 
--- Why a write with this fencing token, or '' for none, is refused; nil where it is not.
+-- The refusal of a write with this fencing token, or '' for none; nil if the write is allowed.
 local function refusal(fence)
   local head = call('HMGET', STATE, 'fence', 'own', 'owner', 'ends')
   local last = number(head[1])
@@ -50,7 +50,7 @@ local function refusal(fence)
   return refused and { 'fenced', whole(last) } or nil
 end
 
--- Notes the fencing token of a write, which was not refused.
+-- Stores the fencing token of a write that was allowed.
 local function note_fence(fence)
   local given = tonumber(fence)
   if given and given > number(call('HGET', STATE, 'fence')) then

@@ -1,6 +1,6 @@
--- How a thread is changed: it begins, grows, is trimmed, and lives on.
+-- Changes of a thread: it is created, trimmed, and its expiry is renewed.
 
--- Has the thread begin where it has not, or where one of its keys was lost. Who owns it stays.
+-- Creates the thread if it does not exist, or if one of its keys was lost. Its owner stays.
 local function begin()
   if intact then
     return
@@ -67,18 +67,18 @@ local function place(letter, scope, id, seq)
   return letter .. format('%016.0f', seq) .. '\0' .. scope .. '\0' .. id
 end
 
--- Notes that a checkpoint may be trimmed, unless it is pinned.
+-- Lists a checkpoint among those that may be trimmed, unless it is pinned.
 local function may_go(scope, id, record)
   if record[7] == 0 then
     call('ZADD', ORDER, 0, place('t', scope, id, record[6]))
   end
 end
 
--- How many values and pending writes one call may still take away. A checkpoint is taken away whole; what it has more of pending writes is
--- taken away by later calls, and belongs to no checkpoint until then.
+-- The number of values and pending writes that this call may still remove. A checkpoint is removed with all its values. If it has more pending
+-- writes than that, later calls remove the rest, which belong to no checkpoint until then.
 local room = 1000
 
--- Takes away the pending writes of a checkpoint that is gone. What there is no room for is noted to be trimmed next.
+-- Removes the pending writes of a removed checkpoint. If there is no room for all, the rest is listed to be trimmed next.
 local function drop_pending(scope, id)
   local writes, most = field('w', scope, id), math.max(room, 0)
   local found = call('ZRANGEBYLEX', ORDER, '[' .. writes .. '\0', '(' .. writes .. '\1', 'LIMIT', 0, most)
@@ -100,7 +100,7 @@ local function drop_pending(scope, id)
   end
 end
 
--- Takes away a value, unless another checkpoint has it. Returns how many bytes it had.
+-- Removes a value, unless another checkpoint uses it. Returns the number of freed bytes.
 local function drop_value(value)
   local more = call('HGET', STATE, 'r\0' .. value)
   if not more then
@@ -117,7 +117,7 @@ local function drop_value(value)
   return 0
 end
 
--- Takes a checkpoint away, with the values that no other one has.
+-- Removes a checkpoint, with the values that no other checkpoint uses.
 local function drop(scope, id)
   local name = field('c', scope, id)
   local text = call('HGET', STATE, name)
@@ -146,7 +146,7 @@ local function drop(scope, id)
   drop_pending(scope, id)
 end
 
--- The number of the oldest save among the newest `last`; 0 where there are not more.
+-- The number of the oldest save among the newest `last`; 0 if there are not more.
 local function first_kept(last)
   local at = call('ZLEXCOUNT', ORDER, '-', '(t') - last
   local member = at >= 0 and call('ZRANGE', ORDER, whole(at), whole(at))[1] or ''
@@ -159,8 +159,9 @@ local function is_older(scope, id, age)
   return text and cmsgpack.unpack(text)[2] < now - age
 end
 
--- Takes away the oldest checkpoints that are not among the newest `last`, or older than `age` ms (0: of any age), 64 at most, as long as there
--- is room. Returns how many, and whether there may be more. A checkpoint that nothing needs any more is noted again, and is the oldest then.
+-- Removes the oldest checkpoints that are not among the newest `last`, or older than `age` ms (0: of any age), 64 at most, as long as there is
+-- room. Returns the number of removed checkpoints, and whether there may be more. A checkpoint that others need leaves the list, and is listed
+-- again, as the oldest, when none needs it any more.
 local function trim(last, age)
   local kept, gone = first_kept(last), 0
   for _ = 1, 64 do
