@@ -240,4 +240,24 @@ for (const kind of BACKENDS) {
       expect(ended.lines).toEqual([[['completed', 'durable', 'end while closed', 'joined', 'live'], true]]);
     });
   }, 90_000);
+
+  it(`keeps a lock whose store was forgotten, until it is released, on ${kind}`, async () => {
+    await onServer(async (url) => {
+      const ended = await runProcess(
+        async ({ redis, emit, args }) => {
+          const manager = new redis.RedisConnectionManager(args.url);
+          const lock = await new redis.KVStore(manager).lock('k', { leaseMs: 30_000 });
+          for (let round = 0; round < 10; round++) {
+            (globalThis as unknown as { gc(): void }).gc();
+            await new Promise((resolve) => setImmediate(resolve));
+            await manager.ping();
+          }
+          emit([lock.signal.aborted, await lock.release()]);
+          await manager.disconnect();
+        },
+        { args: { url }, nodeOptions: ['--expose-gc'] },
+      );
+      expect([ended.code, ended.lines], ended.stderr).toEqual([0, [[false, true]]]);
+    });
+  });
 }

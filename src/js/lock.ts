@@ -65,25 +65,31 @@ class HeldLock implements Lock {
   readonly extend: Lock['extend'];
   readonly release: Lock['release'];
 
-  constructor({ port, handle }: Internals, id: number, key: string, token: number, leaseMs: number | undefined) {
-    const controller = new AbortController();
+  /** @param own The store. The lock keeps it alive, because the native store gives up its locks when it is collected. */
+  constructor(own: Internals, id: number, key: string, token: number, leaseMs: number | undefined) {
     this.key = key;
     this.token = token;
-    this.signal = controller.signal;
+    this.signal = lossOf(own, id);
     this.extend = async (length = leaseMs) => {
-      await port.call(handle, V.lockExtend, id, length);
+      await own.port.call(own.handle, V.lockExtend, id, length);
     };
-    this.release = async () => (await port.call(handle, V.lockRelease, id)) as boolean;
-    // `lockLost` answers when the lock is lost. Quietly: a held lock does not keep the process alive.
-    port.callQuietly(handle, V.lockLost, id).catch((error: unknown) => {
-      if (isDebugging) debugEvent('Lock', 'lost', [error]);
-      controller.abort(error);
-    });
+    this.release = async () => (await own.port.call(own.handle, V.lockRelease, id)) as boolean;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.release();
   }
+}
+
+/** A signal that is aborted when the lock is lost. This is a function of its own, because the wait for the loss must not keep the store alive. */
+function lossOf({ port, handle }: Internals, id: number): AbortSignal {
+  const controller = new AbortController();
+  // Quietly: a held lock does not keep the process alive.
+  port.callQuietly(handle, V.lockLost, id).catch((error: unknown) => {
+    if (isDebugging) debugEvent('Lock', 'lost', [error]);
+    controller.abort(error);
+  });
+  return controller.signal;
 }
 
 /** Takes the lock `key`. */
