@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use redis_backplane::connection::{Config, Event, Manager, Observer};
+use redis_backplane::connection::{Config, Event, Manager, Observer, State};
 use redis_backplane::error::ErrorKind;
 use tokio::time::timeout;
 
@@ -51,4 +51,20 @@ async fn after_a_panic_during_disconnect_the_manager_is_closed() {
     let disconnected = manager.disconnect();
     soon(async { tokio::join!(connected, disconnected) }).await.0.unwrap_err();
     assert_eq!(manager.state().name(), "closed");
+}
+
+#[tokio::test]
+async fn a_manager_that_was_disconnected_is_connected_by_its_user_alone() {
+    let manager = manager(0);
+    let (ended, refused) = (manager.disconnect(), manager.connect_unless_closed());
+    assert_eq!(soon(refused).await.unwrap_err().kind(), ErrorKind::Closed);
+    soon(ended).await;
+    assert_eq!(manager.state(), State::Closed);
+    soon(manager.connect()).await.unwrap();
+    let (ended, refused) = (manager.disconnect(), manager.connect_unless_closed());
+    assert_eq!(soon(refused).await.unwrap_err().kind(), ErrorKind::Closed);
+    soon(ended).await;
+    assert_eq!(manager.state(), State::Closed);
+    soon(manager.connect()).await.unwrap();
+    soon(manager.disconnect()).await;
 }

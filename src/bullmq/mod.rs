@@ -23,9 +23,9 @@ use serde_json::json;
 
 use crate::arguments::Arguments;
 use crate::connection::command::Dispatch;
-use crate::connection::{Command, Manager, Notice, Reserved, Script, Sink, State, Tries};
+use crate::connection::{Command, Manager, Notice, Reserved, Script, Sink, Tries};
 use crate::crossing::{Arg, Outcome, Outlet};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::options::Options;
 use crate::sync::RwLock;
 use crate::verb::{Call, Class, Verb, verbs};
@@ -100,11 +100,7 @@ fn connect(bridge: &Bridge, call: Call<'_>) {
         Ok(async move {
             let mut failures = 0;
             loop {
-                // Only the user may reopen a manager that the user has closed.
-                if matches!(manager.state(), State::Closing | State::Closed) {
-                    return Err(Error::new(ErrorKind::Closed, "the connection manager is closed"));
-                }
-                match manager.connect().await {
+                match manager.connect_unless_closed().await {
                     Err(error) if error.retryable() => {
                         let ended = manager.closing();
                         tokio::select! {

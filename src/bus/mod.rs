@@ -29,7 +29,7 @@ use crate::arguments::Arguments;
 use crate::connection::config::read_namespace;
 use crate::connection::{ChannelKind, Manager};
 use crate::crossing::{Arg, Outcome, Outlet};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::keys::{Namespace, is_ours};
 use crate::options::Options;
 use crate::verb::{Call, Class, Verb, verbs};
@@ -140,13 +140,7 @@ fn topic<'a>(args: &Arguments<'a>, place: usize, name: &str) -> Result<&'a [u8]>
 fn ready(bus: &Bus, call: Call<'_>) {
     let bus = bus.clone();
     call.run(|_| {
-        if bus.manager.state().is_over() && bus.manager.state() != crate::connection::State::Failed {
-            return Err(Error::new(
-                ErrorKind::Closed,
-                format!("the connection manager is {}", bus.manager.state().name()),
-            ));
-        }
-        let connected = bus.manager.connect();
+        let connected = bus.manager.connect_unless_closed();
         Ok(async move {
             connected.await?;
             bus.manager.subscribed().await?;

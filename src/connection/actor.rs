@@ -33,7 +33,11 @@ const LATER: Duration = Duration::from_millis(50);
 const FAR: Duration = Duration::from_hours(1);
 
 pub(super) enum Control {
-    Connect(oneshot::Sender<Result<()>>),
+    Connect {
+        done: oneshot::Sender<Result<()>>,
+        /// Does the call connect a manager that was disconnected?
+        reopens: bool,
+    },
     Close(oneshot::Sender<()>),
 }
 
@@ -140,7 +144,10 @@ impl Actor {
         loop {
             tokio::select! {
                 control = self.control.recv() => match control? {
-                    Control::Connect(done) => {
+                    Control::Connect { done, reopens: false } if self.shared.core.status.state() == State::Closed => {
+                        drop(done.send(Err(self.shared.core.closed())));
+                    }
+                    Control::Connect { done, .. } => {
                         self.connecting.push(done);
                         return Some(state::Trigger::Connect);
                     }
@@ -278,7 +285,7 @@ impl Actor {
             tokio::select! {
                 output = &mut work => return Ok(output),
                 control = self.control.recv() => match control {
-                    Some(Control::Connect(done)) => self.share_attempt(done),
+                    Some(Control::Connect { done, .. }) => self.share_attempt(done),
                     Some(Control::Close(done)) => {
                         self.closing.push(done);
                         return Err(Stop::Close);
@@ -311,7 +318,7 @@ impl Actor {
         let mut stop = None;
         while stop.is_none() {
             match self.control.try_recv() {
-                Ok(Control::Connect(done)) => self.share_attempt(done),
+                Ok(Control::Connect { done, .. }) => self.share_attempt(done),
                 Ok(Control::Close(done)) => {
                     self.closing.push(done);
                     stop = Some(Stop::Close);
@@ -359,8 +366,11 @@ impl Actor {
                     return self.stop_serving(error, close_at, Ended::Lost);
                 },
                 control = self.control.recv() => match control {
-                    Some(Control::Connect(done)) if close_at.is_some() => self.reopening.push(done),
-                    Some(Control::Connect(done)) => drop(done.send(Ok(()))),
+                    Some(Control::Connect { done, reopens }) => match (close_at, reopens) {
+                        (None, _) => drop(done.send(Ok(()))),
+                        (Some(_), true) => self.reopening.push(done),
+                        (Some(_), false) => drop(done.send(Err(self.shared.core.closed()))),
+                    },
                     Some(Control::Close(done)) => {
                         self.closing.push(done);
                         for done in self.reopening.drain(..) {

@@ -74,7 +74,7 @@ impl Manager {
         if !lazy {
             let (done, _) = oneshot::channel();
             // The actor lives as long as this handle.
-            let _ = manager.control.send(Control::Connect(done));
+            let _ = manager.control.send(Control::Connect { done, reopens: true });
         }
         Ok(manager)
     }
@@ -95,9 +95,22 @@ impl Manager {
     /// The failure of the attempt; `closed` if `disconnect()` was called meanwhile; `timeout` if a lost connection is not restored
     /// within `connectTimeoutMs`.
     pub fn connect(&self) -> impl Future<Output = Result<()>> + Send + use<> {
+        self.start_connect(true)
+    }
+
+    /// As [`connect`](Self::connect), for callers other than the user: a manager that the user has disconnected stays so.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect); `closed` after `disconnect()`.
+    pub fn connect_unless_closed(&self) -> impl Future<Output = Result<()>> + Send + use<> {
+        self.start_connect(false)
+    }
+
+    fn start_connect(&self, reopens: bool) -> impl Future<Output = Result<()>> + Send + use<> {
         let (done, outcome) = oneshot::channel();
         // The send fails only after the end of the actor; `outcome` is closed then.
-        let _ = self.control.send(Control::Connect(done));
+        let _ = self.control.send(Control::Connect { done, reopens });
         let manager = self.clone();
         async move { manager.connected(outcome).await }
     }
@@ -216,7 +229,7 @@ impl Manager {
     ) -> impl Future<Output = Result<Subscription>> + Send + use<> {
         let confirmed = self.subscriber.subscribe(channel, listener);
         let must_connect = matches!(self.state(), State::Idle | State::Connecting | State::Failed);
-        let connected = must_connect.then(|| self.connect());
+        let connected = must_connect.then(|| self.connect_unless_closed());
         async move {
             match connected {
                 Some(connected) => tokio::try_join!(connected, confirmed).map(|((), subscription)| subscription),

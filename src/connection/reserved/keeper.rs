@@ -334,11 +334,7 @@ async fn attempt(
     name: Arc<Mutex<Option<String>>>,
 ) -> Result<Reached> {
     sleep(delay).await;
-    // Only the user may reopen a manager that the user has closed.
-    if shared.is_shut() {
-        return Err(shared.core.closed());
-    }
-    manager.connect().await?;
+    manager.connect_unless_closed().await?;
     let interrupted = shared.core.interruption();
     let in_cluster = matches!(shared.core.config.target, Target::Cluster(_));
     let opened = if in_cluster {
