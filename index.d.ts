@@ -997,7 +997,7 @@ export interface CheckpointInfo {
   parent: string | null;
   /** When it was saved, in milliseconds of the server's time since 1970. */
   at: number;
-  /** What its values added to the thread. */
+  /** The bytes that its values added to the thread. */
   bytes: number;
   /** The metadata that it was saved with. */
   meta: Record<string, unknown>;
@@ -1013,7 +1013,7 @@ export interface PendingWrite {
   /** The value, as it came out of JSON. */
   value: unknown;
 }
-/** A checkpoint with all that it has. */
+/** A checkpoint with its state and its pending writes. */
 export interface Checkpoint<S = unknown> extends CheckpointInfo {
   /** The state, as it came out of JSON. */
   state: S;
@@ -1024,17 +1024,17 @@ export interface Checkpoint<S = unknown> extends CheckpointInfo {
 export interface HistoryOptions extends ScopeOption {
   /** Only checkpoints with a smaller id. */
   before?: string | undefined;
-  /** The most that are given, a whole number from 1. Default: all. */
+  /** The largest number of checkpoints, a whole number from 1. Default: all. */
   limit?: number | undefined;
   /** Only checkpoints whose metadata have these members, with equal values. */
   where?: Record<string, unknown> | undefined;
 }
 /** Options of {@link CheckpointStore.addPending}. */
 export interface PendingOptions extends ScopeOption {
-  /** As of {@link SaveOptions}. */
+  /** As in {@link SaveOptions}. */
   fence?: number | undefined;
 }
-/** Who owns a thread. */
+/** Options of an owner of a thread. */
 export interface OwnerOptions {
   /**
    * Milliseconds, from 100 to 2 147 483 647, after which the thread of a process that is gone is interrupted. Rust renews it every third of that time
@@ -1051,7 +1051,7 @@ export interface OwnerOptions {
 }
 /** Options of {@link CheckpointStore.acquire}. */
 export interface AcquireOptions extends OwnerOptions {
-  /** Milliseconds, from 0, to wait for a thread that another one owns. Default 0: try once. */
+  /** Milliseconds, from 0, to wait for a thread that another owner has. Default 0: one attempt. */
   waitMs?: number | undefined;
   /** Ends the wait, with kind `cancelled`. It does not touch a thread that is owned. */
   signal?: AbortSignal | undefined;
@@ -1063,7 +1063,7 @@ export interface WatchOptions {
   /** Ends it. A watch that has not begun yet rejects with kind `cancelled`. */
   signal?: AbortSignal | undefined;
 }
-/** Who was interrupted. */
+/** The interruption of a thread: its owner is gone. */
 export interface Interruption {
   /** The id of its owner's worker in a registry, if the owner named one. */
   worker?: string | undefined;
@@ -1085,16 +1085,16 @@ export interface CheckpointRun<S = unknown> {
   readonly thread: string;
   /** The fencing token: every later owner has a larger one. Give it to whatever the work changes elsewhere. */
   readonly fence: number;
-  /** Aborted when the thread is lost, with a `RedisError` of kind `lease-lost`: stop the work, somebody else may have begun it. */
+  /** Aborted when the thread is lost, with a `RedisError` of kind `lease-lost`: stop the work, because another process may have started it. */
   readonly signal: AbortSignal;
   /** Where to go on from: the latest of the scope `''` when the thread was taken. */
   readonly checkpoint: Checkpoint<S> | null;
-  /** Who was interrupted before, if anybody was. */
+  /** The interruption before this run; `null` if the thread was free. */
   readonly interrupted: Interruption | null;
   /**
    * Saves a state behind the one before. Where the answer is lost it asks again, for as long as the lease, and the state is saved once.
    *
-   * @throws RedisError of kind `lease-lost` when the thread belongs to somebody else.
+   * @throws RedisError of kind `lease-lost` if the thread has another owner.
    */
   save(
     state: S,
@@ -1105,10 +1105,10 @@ export interface CheckpointRun<S = unknown> {
   /**
    * The work is over, and the thread is not to be resumed.
    *
-   * @throws RedisError of kind `lease-lost` when the thread belongs to somebody else.
+   * @throws RedisError of kind `lease-lost` if the thread has another owner.
    */
   finish(outcome?: 'done' | 'failed'): Promise<void>;
-  /** Gives the thread back: it is nobody's, and not interrupted. */
+  /** Gives the thread back. It is free then, and not interrupted. */
   pause(): Promise<void>;
   /** The same as {@link pause}. */
   [Symbol.asyncDispose](): Promise<void>;
@@ -1122,16 +1122,16 @@ export interface ResumeOptions extends OwnerOptions {
   /** A glob pattern of Redis for the threads that are taken. Default: every thread. */
   match?: string | undefined;
 }
-/** What a handler of {@link CheckpointStore.resume} is told beside the run. */
+/** The second argument of a handler of {@link CheckpointStore.resume}. */
 export interface ResumeContext {
   /** How often the thread was interrupted: 1 for the first time. */
   readonly attempt: number;
-  /** That of the run. */
+  /** The signal of the run. */
   readonly signal: AbortSignal;
 }
 /** Events of a {@link Resumer}, and what listeners are given. */
 export interface ResumerEvents {
-  /** A thread was taken, and its handler begins. */
+  /** A thread was taken, and its handler starts. */
   resumed: [thread: string];
   /** A thread was interrupted more often than `maxResumes`, and is not taken again. */
   failed: [thread: string, times: number];
@@ -1139,7 +1139,7 @@ export interface ResumerEvents {
   error: [error: unknown, thread: string | undefined];
 }
 
-/** The work on a thread that was taken over. */
+/** The handler of a thread that was taken over. */
 export type ResumeHandler<S> = (run: CheckpointRun<S>, context: ResumeContext) => Promise<void> | void;
 /**
  * Takes over interrupted threads until it is closed. While it is open it keeps the process alive.
@@ -1159,7 +1159,7 @@ export declare class Resumer {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/** What is given each new checkpoint of a thread. */
+/** The handler of new checkpoints. */
 export type WatchHandler = (info: CheckpointInfo) => void | Promise<void>;
 
 /**
@@ -1193,59 +1193,59 @@ export declare class CheckpointStore {
    * Saves a state, all of it or nothing.
    *
    * @throws RedisError of kind `conflict`, naming the latest id, if `parent` is not the latest, or the id is there with another content; `lease-lost`
-   * if somebody else owns the thread, or has a larger `fence`; `config` above `maxBytes`; `overloaded`, delivery `rejected`, above `maxThreadBytes`.
+   * if another owner has the thread, or a larger `fence` was used; `config` above `maxBytes`; `overloaded`, delivery `rejected`, above `maxThreadBytes`.
    */
   save<S>(thread: string, state: S, options?: SaveOptions): Promise<CheckpointInfo>;
   /** The checkpoint of a scope with the greatest id, or `null`. One round trip, however long the history is. */
   latest<S = unknown>(thread: string, options?: ScopeOption): Promise<Checkpoint<S> | null>;
-  /** The checkpoint of that id, or `null`. */
+  /** The checkpoint with this id, or `null`. */
   get<S = unknown>(thread: string, id: string, options?: ScopeOption): Promise<Checkpoint<S> | null>;
-  /** What is told of the checkpoints of a scope, the greatest id first, a page at a time. */
+  /** The checkpoints of a scope without their states, the greatest id first. They are read a page at a time. */
   history(thread: string, options?: HistoryOptions): AsyncGenerator<CheckpointInfo, void, undefined>;
   /**
    * Copies a checkpoint into another thread, under its id; its pending writes stay behind. Repeating it changes nothing.
    *
-   * @throws RedisError of kind `config` if there is no such checkpoint; `conflict` if the other thread has gone on from another one.
+   * @throws RedisError of kind `config` if there is no such checkpoint; `conflict` if the other thread has other checkpoints in that scope.
    */
   fork(thread: string, id: string, into: string, options?: ScopeOption): Promise<CheckpointInfo>;
   /**
-   * Adds what a task of a step has written, to be found as `pending` of the checkpoint, which need not be there yet. A write that is there, by its task
-   * and place, stays, so that the call can be repeated.
+   * Adds the intermediate results of a task. They become `pending` of the checkpoint, which need not exist yet. A write with the same task and place
+   * stays as it is, so the call can be repeated.
    */
   addPending(thread: string, id: string, task: string, writes: [name: string, value: unknown][], options?: PendingOptions): Promise<void>;
-  /** Keeps a checkpoint from being trimmed, or takes that back with `on` false. `false`: there is no such checkpoint. */
+  /** Keeps a checkpoint from being trimmed; with `on` false it may be trimmed again. Returns `false` if there is no such checkpoint. */
   pin(thread: string, id: string, on?: boolean, options?: ScopeOption): Promise<boolean>;
   /**
-   * Takes away the oldest checkpoints that `keep` does not name, but never the latest of a scope or a pinned one. In steps of at most 64, so that no
-   * other caller waits long.
+   * Removes the oldest checkpoints beyond `keep`, but never the latest of a scope or a pinned one. It works in steps of at most 64, so that no other
+   * caller waits long.
    *
-   * @returns How many are gone.
+   * @returns The number of removed checkpoints.
    */
   prune(thread: string, keep: CheckpointKeep): Promise<number>;
-  /** Removes a thread with all that it has; its owner, if any, loses it. `false`: there was none. */
+  /** Removes a thread with all its data. An owner loses the thread. Returns `false` if there was no such thread. */
   remove(thread: string): Promise<boolean>;
-  /** The threads of this store that have a checkpoint, in no order. A thread that comes or goes meanwhile may be among them; one may come twice. */
+  /** The threads of this store that have a checkpoint, in no order. A thread that is created or removed meanwhile may be missing; a thread may come twice. */
   threads(options?: { prefix?: string | undefined }): AsyncGenerator<string, void, undefined>;
   /**
    * Takes a thread, whether it has checkpoints or not. Its lease is renewed from Rust, so that a blocked event loop keeps it. End each run with
    * `finish()`, `pause()` or `await using`: a run that is only dropped owns its thread until the process ends.
    *
-   * @returns `null` if another one owns it, for longer than `waitMs`.
+   * @returns `null` if another owner has the thread for longer than `waitMs`.
    * @throws RedisError of kind `cancelled` when the signal is aborted.
    */
   acquire<S = unknown>(thread: string, options?: AcquireOptions): Promise<CheckpointRun<S> | null>;
-  /** Threads whose owners' leases are over by the server's clock, those first that have waited longest. Costs what is overdue. */
+  /** Threads whose owners' leases have ended by the server's clock, the longest overdue first. The cost grows with the number of overdue threads only. */
   interrupted(options?: { limit?: number | undefined }): Promise<InterruptedThread[]>;
   /**
-   * Has `handler` take over threads that were interrupted; each goes to one handler of the fleet. A handler that returns without `finish()` gives its
-   * thread back; one that throws leaves it interrupted, and it is taken again after a pause that grows to 30 seconds.
+   * Calls `handler` with threads that were interrupted. Each thread goes to one handler of all processes. A handler that returns without `finish()` gives
+   * the thread back. If a handler throws, its thread stays interrupted, and is taken again after a pause that grows up to 30 seconds.
    *
    * @throws RedisError of kind `config`, naming the option.
    */
   resume<S = unknown>(handler: ResumeHandler<S>, options?: ResumeOptions): Resumer;
   /**
-   * Gives each new checkpoint of a thread, of any scope, to `handler`: in the order in which they were saved, one after another, and without a hole,
-   * unless one is trimmed before it is read. Keeps the process alive. A handler that throws is reported as a process warning.
+   * Calls `handler` with each new checkpoint of a thread, of any scope: one after another, in the order of the saves. None is left out, unless it is
+   * trimmed before it is read. A watch keeps the process alive. An error of the handler is reported as a process warning.
    */
   watch(thread: string, handler: WatchHandler, options?: WatchOptions): Promise<Unsubscribe>;
 }

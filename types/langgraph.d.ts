@@ -17,7 +17,7 @@ export interface RedisSaverOptions extends CheckpointStoreOptions {
   /** How values become bytes. Default: the serializer of LangGraph, JSON that keeps the classes that LangChain knows. */
   serde?: SerializerProtocol | undefined;
 }
-/** What of a run a saver needs to write as its owner. */
+/** The part of a run that a saver needs to write as its owner. */
 export type SaverOwner = Pick<CheckpointRun, 'thread' | 'fence'>;
 /**
  * Checkpoints of LangGraph in Redis 6.2 or later, without modules: a thread is that of a {@link CheckpointStore}, a `checkpoint_ns` is a scope, a
@@ -32,7 +32,7 @@ export type SaverOwner = Pick<CheckpointRun, 'thread' | 'fence'>;
  * await app.invoke(input, { configurable: { thread_id: 'user-7' } });
  */
 export declare class RedisSaver extends BaseCheckpointSaver {
-  /** The store behind it. Its `acquire` and `resume` say who works on a thread; see {@link ownedBy}. */
+  /** The store of the saver. A process takes a thread with its `acquire` or `resume`; see {@link ownedBy}. */
   readonly store: CheckpointStore;
   /**
    * @param manager Or a store that is there, whose options are its own.
@@ -40,8 +40,8 @@ export declare class RedisSaver extends BaseCheckpointSaver {
    */
   constructor(manager: IRedisConnection | CheckpointStore, options?: RedisSaverOptions);
   /**
-   * A saver for who owns a thread: what it writes carries the run's fencing token. Once another one owns the thread, each write is refused with kind
-   * `lease-lost`. It writes that thread only, and reads any.
+   * A saver for the owner of a thread. Its writes carry the run's fencing token. Once the thread has another owner, each write is refused with kind
+   * `lease-lost`. This saver writes to the owner's thread only, and reads any thread.
    */
   ownedBy(run: SaverOwner): RedisSaver;
   /** The checkpoint that `config` names, or the latest of its thread and namespace, in one round trip. */
@@ -52,24 +52,24 @@ export declare class RedisSaver extends BaseCheckpointSaver {
    */
   list(config: RunnableConfig, options?: CheckpointListOptions): AsyncGenerator<CheckpointTuple>;
   /**
-   * Saves a checkpoint, all of it or nothing. Of its channels those in `newVersions` are stored; the others are there already, by their versions.
+   * Saves a checkpoint, all of it or nothing. Only the channels in `newVersions` are stored. The other channels are stored already, under their versions.
    *
-   * @throws RedisError of kind `conflict` if that id, or the version of a channel, is there with another content; `lease-lost` if somebody else owns
-   * the thread.
+   * @throws RedisError of kind `conflict` if that id, or the version of a channel, exists with another content; `lease-lost` if the thread has
+   * another owner.
    */
   put(config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata, newVersions: ChannelVersions): Promise<RunnableConfig>;
   /**
-   * Saves what a task has written, for a checkpoint that need not be there yet. What is there of that task stays, but for the kinds of writes of which
-   * LangGraph wants the last one.
+   * Saves the writes of a task, for a checkpoint that need not exist yet. Writes that the task has saved before stay. The exceptions are the kinds of
+   * which LangGraph wants the last write.
    *
-   * @throws RedisError of kind `lease-lost` if somebody else owns the thread.
+   * @throws RedisError of kind `lease-lost` if the thread has another owner.
    */
   putWrites(config: RunnableConfig, writes: PendingWrite[], taskId: string, taskPath?: string): Promise<void>;
-  /** Removes a thread with all that it has. */
+  /** Removes a thread with all its data. */
   deleteThread(threadId: string): Promise<void>;
   /**
-   * A whole number above that of `current`, and a fraction of its own: two branches of a thread that go on from one version never call different values
-   * by one version.
+   * The next version: a greater whole number with a random fraction. So two branches that go on from one version never give the same version to
+   * different values.
    */
   getNextVersion(current: number | undefined): number;
 }
