@@ -31,7 +31,7 @@ impl Completions for Asker {
     fn deliver(&self, _: u32, _: Vec<Outcome>) -> bool {
         false
     }
-    fn tell(&self, _: u32, _: String) -> bool {
+    fn emit(&self, _: u32, _: String) -> bool {
         false
     }
     fn wake(&self) {}
