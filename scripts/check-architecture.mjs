@@ -34,6 +34,8 @@ const below = {
   resp: ['error'],
   telemetry: ['error', 'sync'],
   crossing: ['error', 'resp'],
+  waits: ['sync'],
+  json: [],
 };
 below.arguments = ['error', 'crossing', 'keys', 'options'];
 const leaves = Object.keys(below);

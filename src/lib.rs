@@ -15,7 +15,7 @@
 //!    │
 //!  arguments     reads the arguments of a call, and refuses bad ones by name
 //!    │
-//!  keys  backoff  sync  lifecycle  telemetry  options  resp  crossing  redis_commands   leaves
+//!  keys  backoff  sync  lifecycle  telemetry  options  resp  crossing  redis_commands  waits  json   leaves
 //!    └─────────┴─────────┴──────────┴──────────┴───────┴──────────► error
 //! ```
 //!
@@ -41,6 +41,7 @@ pub mod connection;
 pub mod crossing;
 pub mod embedded;
 pub mod error;
+pub mod json;
 pub mod keys;
 pub mod kv;
 pub mod lease;
@@ -56,3 +57,4 @@ pub mod sessions;
 pub mod sync;
 pub mod telemetry;
 pub mod verb;
+pub mod waits;

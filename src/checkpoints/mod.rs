@@ -33,7 +33,7 @@
 //! | `authority`, `crashes` | whether this process may take over threads; crashes that a registry declares |
 //! | `overdue`, `resume` | threads whose owners are gone; taking them over, one after another |
 //! | `news` | new checkpoints of a thread, in order |
-//! | `waits` | waits that the face may end |
+//! | `waits` | ends a wait early |
 
 mod authority;
 mod call;
@@ -59,12 +59,12 @@ use crate::keys::Namespace;
 use crate::lease::Leases;
 use crate::options::Options;
 use crate::verb::{Class, Verb, verbs};
+use crate::waits::Waits;
 use authority::Authority;
 use crashes::Crashes;
 use news::Readers;
 use runs::Runs;
 use settings::Settings;
-use waits::Waits;
 
 /// A store of checkpoints on a manager. What it owns is interrupted when it is dropped.
 #[derive(Debug)]

@@ -11,6 +11,7 @@ use super::{Checkpoints, scripts};
 use crate::connection::Packed;
 use crate::crossing::{Arg, Outcome};
 use crate::error::{Error, Result};
+use crate::json::same;
 use crate::keys::checkpoints::SHARES;
 use crate::resp::Reply;
 use crate::verb::Call;
@@ -149,21 +150,6 @@ fn has(info: &Reply, wanted: &serde_json::Map<String, Value>) -> bool {
     let Some(Reply::Bulk(meta)) = parts.get(5) else { return false };
     let Ok(Value::Object(meta)) = serde_json::from_slice(meta) else { return false };
     wanted.iter().all(|(name, value)| meta.get(name).is_some_and(|other| same(value, other)))
-}
-
-/// Whether two values are equal as JavaScript reads them: 1 and 1.0 are one number.
-fn same(one: &Value, other: &Value) -> bool {
-    match (one, other) {
-        (Value::Number(one), Value::Number(other)) => one.as_f64() == other.as_f64(),
-        (Value::Array(one), Value::Array(other)) => {
-            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| same(one, other))
-        }
-        (Value::Object(one), Value::Object(other)) => {
-            one.len() == other.len()
-                && one.iter().all(|(name, one)| other.get(name).is_some_and(|other| same(one, other)))
-        }
-        _ => one == other,
-    }
 }
 
 /// Arguments: the cursor or absent, the prefix of the threads. Gives the next cursor or null, and threads.

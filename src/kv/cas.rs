@@ -11,6 +11,7 @@ use crate::connection::Command;
 use crate::connection::Packed;
 use crate::crossing::{Arg, Outcome};
 use crate::error::{Error, ErrorKind, Result};
+use crate::json::same;
 use crate::resp::Reply;
 use crate::telemetry::{Metrics, Operation};
 use crate::verb::Call;
@@ -152,21 +153,6 @@ fn same_json(one: &[u8], other: &[u8]) -> bool {
     match (meaning(one), meaning(other)) {
         (Some(one), Some(other)) => same(&one, &other),
         _ => false,
-    }
-}
-
-fn same(one: &Value, other: &Value) -> bool {
-    match (one, other) {
-        // JavaScript has one kind of number: 1, 1.0 and 1e0 are the same.
-        (Value::Number(one), Value::Number(other)) => one.as_f64() == other.as_f64(),
-        (Value::Array(one), Value::Array(other)) => {
-            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| same(one, other))
-        }
-        (Value::Object(one), Value::Object(other)) => {
-            one.len() == other.len()
-                && one.iter().all(|(name, one)| other.get(name).is_some_and(|other| same(one, other)))
-        }
-        _ => one == other,
     }
 }
 

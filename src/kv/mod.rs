@@ -53,7 +53,7 @@ pub struct Kv {
     manager: Manager,
     namespace: Namespace,
     leases: Arc<Leases>,
-    waits: Arc<waits::Waits>,
+    waits: Arc<crate::waits::Waits>,
     lock_queues: Arc<lock_queues::LockQueues>,
 }
 

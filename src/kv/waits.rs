@@ -2,41 +2,11 @@
 //!
 //! Rust measures the time. A JavaScript timer would be stopped by a blocked event loop or by fake timers.
 
-use std::collections::HashMap;
 use std::time::Duration;
-
-use tokio_util::sync::CancellationToken;
 
 use super::Kv;
 use crate::crossing::Outcome;
-use crate::sync::{Mutex, MutexGuard};
 use crate::verb::Call;
-
-/// The waits of one store, by the number that TypeScript gave them.
-#[derive(Debug, Default)]
-pub(super) struct Waits(Mutex<HashMap<u64, CancellationToken>>);
-
-impl Waits {
-    pub(super) fn start(&self, id: u64) -> CancellationToken {
-        let token = CancellationToken::new();
-        self.open().insert(id, token.clone());
-        token
-    }
-
-    pub(super) fn end(&self, id: u64) {
-        self.open().remove(&id);
-    }
-
-    fn cancel(&self, id: u64) {
-        if let Some(token) = self.open().get(&id) {
-            token.cancel();
-        }
-    }
-
-    fn open(&self) -> MutexGuard<'_, HashMap<u64, CancellationToken>> {
-        self.0.lock()
-    }
-}
 
 /// Arguments: id, milliseconds. Gives true after that time, or false when the wait is cancelled.
 pub(super) fn wait(kv: &Kv, call: Call<'_>) {
